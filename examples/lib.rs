@@ -1,0 +1,1 @@
+//! Templates that declare an `EcrCleanup`, and the quickstart.

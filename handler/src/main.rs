@@ -1,0 +1,2 @@
+//! The entry point of the Lambda artifact.
+fn main() {}

@@ -1,0 +1,2 @@
+//! Serves the simulated AWS over HTTP.
+fn main() {}
