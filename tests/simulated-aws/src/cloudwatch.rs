@@ -1,0 +1,11 @@
+//! CloudWatch alarms and dashboards.
+
+use crate::operation::Operation;
+
+/// The state of CloudWatch alarms and dashboards in all accounts and regions.
+#[derive(Debug, Default)]
+pub(crate) struct State {}
+
+pub(crate) fn operations() -> Vec<Operation> {
+    Vec::new()
+}

@@ -1,0 +1,11 @@
+//! AWS Config.
+
+use crate::operation::Operation;
+
+/// The state of AWS Config in all accounts and regions.
+#[derive(Debug, Default)]
+pub(crate) struct State {}
+
+pub(crate) fn operations() -> Vec<Operation> {
+    Vec::new()
+}

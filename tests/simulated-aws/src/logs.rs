@@ -1,0 +1,11 @@
+//! CloudWatch Logs.
+
+use crate::operation::Operation;
+
+/// The state of CloudWatch Logs in all accounts and regions.
+#[derive(Debug, Default)]
+pub(crate) struct State {}
+
+pub(crate) fn operations() -> Vec<Operation> {
+    Vec::new()
+}

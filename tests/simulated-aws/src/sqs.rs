@@ -1,0 +1,11 @@
+//! Amazon SQS.
+
+use crate::operation::Operation;
+
+/// The state of Amazon SQS in all accounts and regions.
+#[derive(Debug, Default)]
+pub(crate) struct State {}
+
+pub(crate) fn operations() -> Vec<Operation> {
+    Vec::new()
+}
