@@ -1,2 +1,39 @@
-//! Developer commands.
-fn main() {}
+//! What developers run, as `cargo xtask COMMAND`.
+
+mod schema;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// What developers of EcrCleanup run.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Write the JSON Schemas of the resource beside provider-schema.
+    Schema,
+}
+
+/// Why a command failed, and what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Failure(String);
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Schema => schema::write(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("\n{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! The properties of a `Custom::EcrCleanup`, in CloudFormation's spelling, and how they are read from a request.
+
+use std::collections::BTreeSet;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::reading::{Object, Problems, Read};
+use crate::scalar::{
+    AccountId, ImageCount, Name, OrganizationId, OrganizationalUnitId, Region, RoleArn, RollbackWindowHours,
+    ServiceTimeout, TagKey, TagPattern, TagValue,
+};
+
+/// Deletes container images of the opted-in ECR repositories once nothing in the covered accounts uses them any more
+/// and the rollback window has passed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "PascalCase")]
+#[schemars(deny_unknown_fields, rename = "EcrCleanup")]
+pub struct Properties {
+    /// Names all that is made. Made from the stack's name and the logical id unless given. Changing it replaces the
+    /// resource.
+    #[schemars(with = "Option<Name>")]
+    pub name: Name,
+    /// The tag by which a repository takes part.
+    #[schemars(default)]
+    pub opt_in_tag: OptInTag,
+    /// The accounts and Regions that run containers from the hub's images.
+    pub workloads: Workloads,
+    /// How long, in hours, after a task definition became inactive its images are checked.
+    #[schemars(default)]
+    pub rollback_window_hours: RollbackWindowHours,
+    /// Decide and report, but delete and archive nothing.
+    #[schemars(default)]
+    pub dry_run: bool,
+    /// In each repository, the newest so many images by push time, not counting the children of indexes and referrers,
+    /// are never deleted.
+    #[schemars(default)]
+    pub keep_newest_images: ImageCount,
+    /// Images with a tag that matches one of these patterns are never deleted.
+    #[schemars(default)]
+    pub keep_tag_patterns: BTreeSet<TagPattern>,
+    /// The ARN of the provider function, which the stack of provider.yaml exports. CloudFormation sees to it that it is
+    /// there and uses it itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub service_token: Option<String>,
+    /// How long, in seconds, CloudFormation waits for the provider.
+    #[schemars(default)]
+    pub service_timeout: ServiceTimeout,
+    /// The version of the provider. A change of it alone makes CloudFormation update the resource, so that a new
+    /// version of the provider brings along what it made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider_version: Option<String>,
+}
+
+/// The tag by which a repository takes part: it must carry this tag, with the value given here or else with the value
+/// enabled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "PascalCase")]
+#[schemars(deny_unknown_fields)]
+pub struct OptInTag {
+    /// The tag's key.
+    pub key: TagKey,
+    /// The value that the tag must have. Without it, the value enabled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<TagValue>,
+}
+
+impl Default for OptInTag {
+    /// The key `ecr-cleanup`, and no value.
+    fn default() -> Self {
+        #[expect(clippy::unwrap_used, reason = "a literal, parsed by the tests of this module")]
+        Self { key: "ecr-cleanup".parse().unwrap(), value: None }
+    }
+}
+
+/// The accounts and Regions that run containers from the hub's images: either accounts or parts of an organization. The
+/// hub itself is always covered, listed or not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "PascalCase")]
+#[schemars(deny_unknown_fields)]
+pub struct Workloads {
+    /// Which accounts.
+    #[serde(flatten)]
+    pub source: WorkloadSource,
+    /// Every Region where these accounts run containers.
+    #[schemars(length(min = 1))]
+    pub regions: BTreeSet<Region>,
+}
+
+/// Which accounts run containers from the hub's images.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub enum WorkloadSource {
+    /// The accounts listed here.
+    Accounts(Accounts),
+    /// The accounts that the organizational units contain, at any depth and at any time.
+    Organization(Organization),
+}
+
+/// Accounts, listed one by one. The workload template reaches them through a self-managed stack set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "PascalCase")]
+#[schemars(deny_unknown_fields)]
+pub struct Accounts {
+    /// The ids of the accounts.
+    #[schemars(length(min = 1))]
+    pub account_ids: BTreeSet<AccountId>,
+}
+
+/// Parts of an organization. The workload template reaches their accounts through a service-managed stack set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "PascalCase")]
+#[schemars(deny_unknown_fields)]
+pub struct Organization {
+    /// The id of the organization.
+    pub organization_id: OrganizationId,
+    /// The ids of the organizational units, or the id of the root.
+    #[schemars(length(min = 1))]
+    pub organizational_unit_ids: BTreeSet<OrganizationalUnitId>,
+    /// The role by which AWS Config reads the organization for the aggregator.
+    pub aggregator_role_arn: RoleArn,
+    /// What the hub is in the organization.
+    #[schemars(default)]
+    pub call_as: CallAs,
+}
+
+/// What the hub is in the organization: SELF for the management account, or DELEGATED_ADMIN.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum CallAs {
+    /// The management account.
+    #[default]
+    #[serde(rename = "SELF")]
+    Management,
+    /// A delegated administrator for CloudFormation StackSets and AWS Config.
+    DelegatedAdmin,
+}
+
+impl Properties {
+    /// Reads the `ResourceProperties` of a request from CloudFormation.
+    ///
+    /// Every scalar may be itself or the string that CloudFormation makes of it. `default_name` is the name of an
+    /// EcrCleanup whose template gives none ([`Name::derive`]).
+    ///
+    /// # Errors
+    /// All problems that the properties have.
+    pub fn parse(properties: &Value, default_name: &Name) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        let read = Self::read(properties, default_name, &mut problems);
+        match read {
+            Some(properties) if problems.is_empty() => Ok(properties),
+            _ => Err(problems),
+        }
+    }
+
+    fn read(properties: &Value, default_name: &Name, problems: &mut Problems) -> Option<Self> {
+        let mut object = Object::open(properties, "", problems)?;
+        let name = object.optional("Name");
+        let opt_in_tag = object.optional("OptInTag");
+        let workloads = object.required("Workloads");
+        let rollback_window_hours = object.optional("RollbackWindowHours");
+        let dry_run = object.optional("DryRun");
+        let keep_newest_images = object.optional("KeepNewestImages");
+        let keep_tag_patterns = object.optional("KeepTagPatterns");
+        let service_token = object.optional("ServiceToken");
+        let service_timeout = object.optional("ServiceTimeout");
+        let provider_version = object.optional("ProviderVersion");
+        object.close();
+        Some(Self {
+            name: name?.unwrap_or_else(|| default_name.clone()),
+            opt_in_tag: opt_in_tag?.unwrap_or_default(),
+            workloads: workloads?,
+            rollback_window_hours: rollback_window_hours?.unwrap_or_default(),
+            dry_run: dry_run?.unwrap_or_default(),
+            keep_newest_images: keep_newest_images?.unwrap_or_default(),
+            keep_tag_patterns: keep_tag_patterns?.unwrap_or_default(),
+            service_token: service_token?,
+            service_timeout: service_timeout?.unwrap_or_default(),
+            provider_version: provider_version?,
+        })
+    }
+}
+
+impl Read for OptInTag {
+    fn read(value: &Value, path: &str, problems: &mut Problems) -> Option<Self> {
+        let mut object = Object::open(value, path, problems)?;
+        let key = object.required("Key");
+        let value = object.optional("Value");
+        object.close();
+        Some(Self { key: key?, value: value? })
+    }
+}
+
+impl Read for Workloads {
+    fn read(value: &Value, path: &str, problems: &mut Problems) -> Option<Self> {
+        let mut object = Object::open(value, path, problems)?;
+        let accounts = object.optional("Accounts");
+        let organization = object.optional("Organization");
+        let regions = object.required_list("Regions");
+        let source = match (accounts, organization) {
+            (Some(Some(accounts)), Some(None)) => Some(WorkloadSource::Accounts(accounts)),
+            (Some(None), Some(Some(organization))) => Some(WorkloadSource::Organization(organization)),
+            (Some(None), Some(None)) => {
+                object.problem("needs one of Accounts and Organization");
+                None
+            }
+            (Some(None), None) | (None, Some(None)) => None,
+            _ => {
+                object.problem("takes only one of Accounts and Organization");
+                None
+            }
+        };
+        object.close();
+        Some(Self { source: source?, regions: regions? })
+    }
+}
+
+impl Read for Accounts {
+    fn read(value: &Value, path: &str, problems: &mut Problems) -> Option<Self> {
+        let mut object = Object::open(value, path, problems)?;
+        let account_ids = object.required_list("AccountIds");
+        object.close();
+        Some(Self { account_ids: account_ids? })
+    }
+}
+
+impl Read for Organization {
+    fn read(value: &Value, path: &str, problems: &mut Problems) -> Option<Self> {
+        let mut object = Object::open(value, path, problems)?;
+        let organization_id = object.required("OrganizationId");
+        let organizational_unit_ids = object.required_list("OrganizationalUnitIds");
+        let aggregator_role_arn = object.required("AggregatorRoleArn");
+        let call_as = object.optional("CallAs");
+        object.close();
+        Some(Self {
+            organization_id: organization_id?,
+            organizational_unit_ids: organizational_unit_ids?,
+            aggregator_role_arn: aggregator_role_arn?,
+            call_as: call_as?.unwrap_or_default(),
+        })
+    }
+}
+
+impl Read for CallAs {
+    fn read(value: &Value, path: &str, problems: &mut Problems) -> Option<Self> {
+        match value.as_str() {
+            Some("SELF") => Some(Self::Management),
+            Some("DELEGATED_ADMIN") => Some(Self::DelegatedAdmin),
+            _ => {
+                problems.add(path, format!("expected SELF or DELEGATED_ADMIN, got {value}"));
+                None
+            }
+        }
+    }
+}
