@@ -4,10 +4,37 @@
 /// under each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Behaviours {}
+pub struct Behaviours {
+    /// `BatchDeleteImage` with tag and digest, when they agree, removes the whole image. Otherwise it removes the tag,
+    /// and the image only with its last.
+    pub ecr_delete_by_tag_and_digest_removes_image: bool,
+    /// One `BatchDeleteImage` with an index and its children deletes both, if the index comes first. Otherwise the
+    /// children are refused as if the index were still there.
+    pub ecr_batch_delete_sees_its_own_deletions: bool,
+    /// Deleting the last tag of an image that an index holds removes the tag, and the image stays untagged. Otherwise it is
+    /// refused, and the tag stays.
+    pub ecr_last_tag_of_index_child_can_go: bool,
+    /// `BatchGetImage` counts as a pull.
+    pub ecr_batch_get_image_counts_as_pull: bool,
+    /// `DescribeImages` with an id whose image the status filter hides answers `ImageNotFoundException`. Otherwise the
+    /// image is left out.
+    pub ecr_image_hidden_by_filter_is_missing: bool,
+    /// Putting another tag on an image refreshes its push time.
+    pub ecr_retag_updates_push_time: bool,
+    /// An image that an index holds can be archived alone.
+    pub ecr_index_child_can_be_archived: bool,
+}
 
 impl Default for Behaviours {
     fn default() -> Self {
-        Self {}
+        Self {
+            ecr_delete_by_tag_and_digest_removes_image: true,
+            ecr_batch_delete_sees_its_own_deletions: false,
+            ecr_last_tag_of_index_child_can_go: false,
+            ecr_batch_get_image_counts_as_pull: true,
+            ecr_image_hidden_by_filter_is_missing: true,
+            ecr_retag_updates_push_time: false,
+            ecr_index_child_can_be_archived: true,
+        }
     }
 }

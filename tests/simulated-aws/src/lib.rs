@@ -23,6 +23,7 @@ mod driver;
 mod fault;
 mod function;
 mod identity;
+mod input;
 pub mod operation;
 mod paging;
 pub mod protocol;
