@@ -1,6 +1,12 @@
 //! What developers run, as `cargo xtask COMMAND`.
 
+mod dependencies;
+mod python;
+mod run;
 mod schema;
+mod templates;
+mod test;
+mod third_party;
 
 use std::process::ExitCode;
 
@@ -16,6 +22,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Check and test everything, as CI does. The first step that fails ends it.
+    Test(test::Options),
     /// Write the JSON Schemas of the resource beside provider-schema.
     Schema,
 }
@@ -27,6 +35,7 @@ struct Failure(String);
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
+        Command::Test(options) => test::run_steps(&options),
         Command::Schema => schema::write(),
     };
     match outcome {
