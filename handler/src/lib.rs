@@ -4,10 +4,17 @@
 //! asks AWS and carries out.
 
 pub mod account;
+pub mod batch;
+pub mod causes;
+pub mod clients;
+pub mod clock;
 pub mod image;
+pub mod names;
 pub mod opt_in;
 pub mod region;
 pub mod repository;
+pub mod settings;
 pub mod tag_pattern;
 pub mod task_definition;
+pub mod task_definition_event;
 pub mod text;

@@ -1,0 +1,102 @@
+//! Batches of messages from a queue, and the answer that says which of them failed.
+//!
+//! Promises: each message is read by itself, so that one that cannot be read holds up no other; a message that failed
+//! goes back to its queue, and in the end to the dead-letter queue, with the reason logged.
+
+use std::collections::BTreeSet;
+use std::error::Error;
+
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+
+use crate::causes::Causes;
+use crate::settings::Envelope;
+
+/// What a queue handed over, read.
+#[derive(Debug)]
+pub struct Batch {
+    /// The messages that can be read.
+    pub messages: Vec<Message>,
+    /// Those that cannot, already reported.
+    pub failures: Failures,
+}
+
+/// A message that can be read.
+#[derive(Debug)]
+pub struct Message {
+    /// SQS's id of the message.
+    pub id: String,
+    /// What it says.
+    pub envelope: Envelope,
+}
+
+/// The messages of a batch that are to be delivered again.
+#[derive(Debug, Default)]
+pub struct Failures(BTreeSet<String>);
+
+impl Batch {
+    /// Reads every message of `event`.
+    pub fn read(event: SqsEvent) -> Self {
+        let mut batch = Self { messages: Vec::new(), failures: Failures::default() };
+        for record in event.records {
+            // SQS always gives an id. Without one the answer is invalid, which makes Lambda return the whole batch.
+            let id = record.message_id.unwrap_or_default();
+            match Envelope::read(record.body.as_deref().unwrap_or_default()) {
+                Ok(envelope) => batch.messages.push(Message { id, envelope }),
+                Err(error) => batch.failures.add(&id, &error),
+            }
+        }
+        batch
+    }
+}
+
+impl Failures {
+    /// Has message `id` delivered again, because of `error`.
+    pub fn add(&mut self, id: &str, error: &(dyn Error + 'static)) {
+        tracing::error!(message = id, outcome = "message failed", reason = %Causes(error));
+        self.0.insert(id.to_owned());
+    }
+
+    /// The function's answer.
+    pub fn into_response(self) -> SqsBatchResponse {
+        let mut response = SqsBatchResponse::default();
+        for id in self.0 {
+            response.add_failure(id);
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_that_cannot_be_read_goes_back_and_holds_up_no_other() {
+        let good = serde_json::json!({
+            "cleanup": {
+                "schemaVersion": 1, "name": "prod", "kind": "accounts",
+                "hub": {"account": "111111111111", "region": "eu-west-1"},
+                "aggregatorName": "a", "scheduleGroupName": "g",
+                "eventBusArn": "arn:aws:events:eu-west-1:111111111111:event-bus/b",
+                "schedulerRoleArn": "arn:aws:iam::111111111111:role/r",
+                "regions": ["eu-west-1"], "optInTag": {"key": "ecr-cleanup", "value": null},
+                "rollbackWindowHours": 24, "dryRun": false, "keepNewestImages": 0, "keepTagPatterns": [],
+            },
+            "event": {
+                "id": "1", "source": "aws.ecs", "detail-type": "x", "account": "222222222222", "region": "eu-west-1",
+                "time": "2026-11-23T12:00:00Z", "detail": {},
+            },
+        });
+        let event: SqsEvent = serde_json::from_value(serde_json::json!({"Records": [
+            {"messageId": "broken", "body": "{"},
+            {"messageId": "good", "body": good.to_string()},
+            {"messageId": "empty"},
+        ]}))
+        .unwrap();
+        let batch = Batch::read(event);
+        assert_eq!(batch.messages.iter().map(|m| m.id.as_str()).collect::<Vec<_>>(), ["good"]);
+        let response = serde_json::to_value(batch.failures.into_response()).unwrap();
+        let failed = serde_json::json!([{"itemIdentifier": "broken"}, {"itemIdentifier": "empty"}]);
+        assert_eq!(response["batchItemFailures"], failed);
+    }
+}
