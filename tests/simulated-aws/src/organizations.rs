@@ -1,11 +1,18 @@
-//! AWS Organizations.
+//! AWS Organizations: organizations, organizational units at any depth, accounts and their status, delegated
+//! administrators and trusted access.
+//!
+//! Organizations are built by hand ([`World::create_organization`] and its neighbours), as histories need them; the operations
+//! read them, and manage delegation and trusted access. Only the management account and delegated administrators may
+//! read, only the management account may change, and any member may ask for `DescribeOrganization`
+//! (AWS Organizations User Guide, "Delegated administrator for AWS services"). Policies (SCPs and the like), handshakes and
+//! account creation are outside.
 
-use crate::operation::Operation;
+mod api;
+mod tree;
 
-/// The state of AWS Organizations in all accounts and regions.
-#[derive(Debug, Default)]
-pub(crate) struct State {}
+#[cfg(test)]
+mod tests;
 
-pub(crate) fn operations() -> Vec<Operation> {
-    Vec::new()
-}
+pub(crate) use api::operations;
+pub(crate) use tree::State;
+pub use tree::{AccountStatus, Member, Organization, Unit};
