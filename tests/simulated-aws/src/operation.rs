@@ -179,15 +179,11 @@ impl ServiceError {
         Self::new(NOT_SIMULATED, format!("the simulated AWS does not implement {what}")).with_status(501)
     }
 
-    /// IAM's refusal.
+    /// IAM's refusal; `why` is the end of the message, such as `because no identity-based policy allows …`, or empty.
     pub fn access_denied(principal: &Principal, action: &str, resource: &str, why: &str) -> Self {
-        Self::new(
-            "AccessDeniedException",
-            format!(
-                "User: {} is not authorized to perform: {action} on resource: {resource} because {why}",
-                principal.arn()
-            ),
-        )
+        let user = principal.arn();
+        let message = format!("User: {user} is not authorized to perform: {action} on resource: {resource} {why}");
+        Self::new("AccessDeniedException", message.trim_end())
     }
 }
 

@@ -327,7 +327,7 @@ impl World {
             )));
         }
         for access in (operation.authorize)(self, call, input)? {
-            crate::iam::authorize(self, &call.principal, &access)?;
+            crate::iam::authorize_call(self, call, operation, access)?;
         }
         (operation.handle)(self, call, input)
     }

@@ -226,7 +226,8 @@ impl Policy {
         };
         let parse = |(index, value)| statement(kind, variables, &format!("Statement[{index}]"), value);
         let statements = statements.into_iter().enumerate().map(parse).collect::<Result<Vec<_>, _>>()?;
-        if statements.is_empty() {
+        // A resource's policy may have become empty; it then grants nothing.
+        if statements.is_empty() && kind != PolicyKind::Resource {
             return Err(PolicyError::Missing { at: "the policy".to_owned(), name: "Statement" });
         }
         let mut sids = BTreeSet::new();
@@ -262,6 +263,17 @@ impl Policy {
             keys
         };
         self.statements.iter().flat_map(of_statement).collect()
+    }
+
+    /// The ARNs of all accounts, roles, role sessions and users that statements name as principals.
+    pub fn principal_arns(&self) -> BTreeSet<String> {
+        let arn = |principal: &PrincipalPattern| match principal {
+            PrincipalPattern::Account(account) => Some(format!("arn:aws:iam::{account}:root")),
+            PrincipalPattern::Arn(arn) => Some(arn.clone()),
+            PrincipalPattern::Everyone | PrincipalPattern::Service(_) => None,
+        };
+        let statements = self.statements.iter().flat_map(|statement| &statement.principals);
+        statements.flat_map(Scope::items).filter_map(arn).collect()
     }
 
     /// The accounts that `Allow` statements name in `Principal`, by id or by an ARN in them; `None` when everyone is
