@@ -1,5 +1,7 @@
 //! CloudFormation.
 
+mod template;
+
 use crate::World;
 use crate::operation::Operation;
 use crate::protocol::{WireRequest, WireResponse};
