@@ -102,12 +102,22 @@ impl Names {
 
     /// The role by which the checks ask a workload account itself. IAM is global, so that each region has its own.
     pub fn evidence_role(&self, region: &Region) -> String {
-        format!("{}-{region}", Self::shortened(&format!("{}-evidence", self.part())))
+        format!("{}-{region}", self.evidence_role_prefix())
+    }
+
+    /// What stands before the region in [`Names::evidence_role`].
+    pub fn evidence_role_prefix(&self) -> String {
+        Self::shortened(&format!("{}-evidence", self.part()))
     }
 
     /// The role by which a workload account's rules put events on the bus.
     pub fn forward_role(&self, region: &Region) -> String {
-        format!("{}-{region}", Self::shortened(&format!("{}-forward", self.part())))
+        format!("{}-{region}", self.forward_role_prefix())
+    }
+
+    /// What stands before the region in [`Names::forward_role`].
+    pub fn forward_role_prefix(&self) -> String {
+        Self::shortened(&format!("{}-forward", self.part()))
     }
 
     /// At most 43 characters, so that `-` and a region of 20 characters make a role name of at most 64.
