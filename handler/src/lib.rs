@@ -11,6 +11,7 @@ pub mod clock;
 pub mod image;
 pub mod names;
 pub mod opt_in;
+pub mod provider;
 pub mod region;
 pub mod repository;
 pub mod settings;

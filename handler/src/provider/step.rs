@@ -1,0 +1,81 @@
+//! How one look at a component ends.
+
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::display::DisplayErrorContext;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+
+/// How far a component is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// It is as wanted.
+    Done,
+    /// A step was applied; look again.
+    Stepped,
+    /// AWS is at work on what is named; look again later.
+    Waiting(String),
+}
+
+/// Why a component cannot be brought where it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// A call to AWS failed.
+    #[error("{call} of {thing} failed: {message}")]
+    Call {
+        /// The operation, as `service:Operation`.
+        call: &'static str,
+        /// What it was about.
+        thing: String,
+        /// AWS's code and message.
+        message: String,
+    },
+    /// A part of that name exists and is not ours.
+    #[error("{thing} exists and does not belong to this EcrCleanup (its tag {tag} is {found}); it was left alone")]
+    Foreign {
+        /// The part.
+        thing: String,
+        /// The ownership tag's key.
+        tag: &'static str,
+        /// The tag's value there, or `missing`.
+        found: String,
+    },
+    /// What is asked for does not fit into AWS's limits.
+    #[error("{0}")]
+    Limit(String),
+    /// AWS answered without something that it always sends.
+    #[error("{call} answered without {what}")]
+    Answer {
+        /// The operation.
+        call: &'static str,
+        /// What is missing.
+        what: &'static str,
+    },
+}
+
+/// Makes an error of a failed call, for `map_err`.
+pub(super) fn failed<E, R>(call: &'static str, thing: &str) -> impl FnOnce(SdkError<E, R>) -> StepError
+where
+    E: std::error::Error + ProvideErrorMetadata + 'static,
+    R: std::fmt::Debug + 'static,
+{
+    let thing = thing.to_owned();
+    move |error| {
+        let message = match (error.code(), error.message()) {
+            (Some(code), Some(message)) => format!("{code}: {message}"),
+            (Some(code), None) => code.to_owned(),
+            _ => DisplayErrorContext(&error).to_string(),
+        };
+        StepError::Call { call, thing, message }
+    }
+}
+
+/// Checks an ownership tag.
+pub(super) fn owned(found: Option<&str>, owner: &str, thing: &str) -> Result<(), StepError> {
+    match found {
+        Some(found) if found == owner => Ok(()),
+        other => Err(StepError::Foreign {
+            thing: thing.to_owned(),
+            tag: super::desired::OWNER_TAG,
+            found: other.unwrap_or("missing").to_owned(),
+        }),
+    }
+}
