@@ -121,7 +121,7 @@ fn create_role(world: &mut World, call: &Call, input: &Value) -> Result<Value, S
         max_session: max_session(input)?.unwrap_or(3600),
         trust: trust(world, input, "AssumeRolePolicyDocument")?,
         inline: BTreeMap::new(),
-        attached: Default::default(),
+        attached: BTreeMap::new(),
         tags: tags(BTreeMap::new(), input)?,
         name,
     };
@@ -205,26 +205,26 @@ fn attach_role_policy(world: &mut World, call: &Call, input: &Value) -> Result<V
         return Err(ServiceError::not_simulated(format_args!("the managed policy {arn}")));
     }
     let role = find_mut(world, call, input)?;
-    if managed::policy(arn).is_none() {
+    let Some(policy) = managed::policy(arn) else {
         return Err(error(404, "NoSuchEntity", format!("Policy {arn} does not exist or is not attachable.")));
-    }
-    if role.attached.len() >= 10 && !role.attached.contains(arn) {
+    };
+    if role.attached.len() >= 10 && !role.attached.contains_key(arn) {
         return Err(error(409, "LimitExceeded", "Cannot exceed quota for PoliciesPerRole: 10".to_owned()));
     }
-    role.attached.insert(arn.to_owned());
+    role.attached.insert(arn.to_owned(), policy);
     Ok(json!({}))
 }
 
 fn detach_role_policy(world: &mut World, call: &Call, input: &Value) -> Result<Value, ServiceError> {
     let arn = required(input, "PolicyArn")?;
-    if !find_mut(world, call, input)?.attached.remove(arn) {
+    if find_mut(world, call, input)?.attached.remove(arn).is_none() {
         return Err(error(404, "NoSuchEntity", format!("Policy {arn} was not found.")));
     }
     Ok(json!({}))
 }
 
 fn list_attached_role_policies(world: &mut World, call: &Call, input: &Value) -> Result<Value, ServiceError> {
-    let arns: Vec<&String> = find(world, call, input)?.attached.iter().collect();
+    let arns: Vec<&String> = find(world, call, input)?.attached.keys().collect();
     listing(input, "AttachedPolicies", &arns, |arn| json!({"PolicyName": arn.rsplit('/').next(), "PolicyArn": arn}))
 }
 

@@ -7,7 +7,7 @@ use super::context::Context;
 use super::evaluation::{Decision, Policies, Request, Source, evaluate};
 use super::managed;
 use super::policy::{Policy, PolicyKind};
-use super::role::{parse_role_arn, role_arn};
+use super::role::{Role, parse_role_arn, role_arn};
 use crate::World;
 use crate::identity::{AccountId, Principal};
 use crate::operation::{Access, Call, Operation, Protocol, ServiceError};
@@ -128,8 +128,15 @@ pub fn decide(world: &World, principal: &Principal, access: &Access) -> Result<D
     {
         return Ok(Decision::ImplicitDeny { source: Source::Identity });
     }
-    let identity = identity_policies(world, principal);
-    let identity: Vec<&Policy> = identity.iter().collect();
+    let role = match principal {
+        Principal::Role { account, role, .. } => world.iam.role(account, role),
+        _ => None,
+    };
+    let of_service = match principal {
+        Principal::Role { role: name, .. } if role.is_none() => managed::service_role(name).map(|(_, policy)| policy),
+        _ => None,
+    };
+    let identity = role.map_or_else(|| of_service.iter().collect(), Role::policies);
     let caller = caller(world, principal);
     let request = Request {
         caller: &caller,
@@ -148,15 +155,6 @@ fn read_resource_policy(kind: PolicyKind, document: &Value, resource: &str) -> R
         other => Policy::from_value(kind, other),
     };
     parsed.map_err(|error| ServiceError::not_simulated(format_args!("the policy of {resource}: {error}")))
-}
-
-fn identity_policies(world: &World, principal: &Principal) -> Vec<Policy> {
-    let Principal::Role { account, role: name, .. } = principal else { return Vec::new() };
-    match (world.iam.role(account, name), managed::service_role(name)) {
-        (Some(role), _) => role.policies(),
-        (None, Some((_, document))) => Policy::from_value(PolicyKind::Identity, &document).into_iter().collect(),
-        (None, None) => Vec::new(),
-    }
 }
 
 /// The principal as IAM sees it: roles with path and id.

@@ -3,12 +3,14 @@
 //! Only what the simulation needs is known; attaching another AWS managed policy is refused by name. Statements about services
 //! that the simulation does not have are left out.
 
-use serde_json::{Value, json};
+use serde_json::json;
+
+use super::policy::{Policy, PolicyKind};
 
 const PREFIX: &str = "arn:aws:iam::aws:policy/";
 
-/// The document of an AWS managed policy, by its ARN (AWS Managed Policy Reference).
-pub(super) fn policy(arn: &str) -> Option<Value> {
+/// An AWS managed policy, by its ARN (AWS Managed Policy Reference).
+pub(super) fn policy(arn: &str) -> Option<Policy> {
     let statement = match arn.strip_prefix(PREFIX)? {
         "AdministratorAccess" => json!({"Effect": "Allow", "Action": "*", "Resource": "*"}),
         "service-role/AWSLambdaBasicExecutionRole" => json!({
@@ -45,7 +47,8 @@ pub(super) fn policy(arn: &str) -> Option<Value> {
         }),
         _ => return None,
     };
-    Some(json!({"Version": "2012-10-17", "Statement": [statement]}))
+    let document = json!({"Version": "2012-10-17", "Statement": [statement]});
+    Some(Policy::from_value(PolicyKind::Identity, &document).expect("the policies above are well-formed"))
 }
 
 /// Whether the ARN is that of an AWS managed policy, known here or not.
@@ -55,7 +58,7 @@ pub(super) fn is_aws_managed(arn: &str) -> bool {
 
 /// The path and policy of a role that AWS makes when it is needed, by the role's name: service-linked roles, and the
 /// roles through which service-managed stack sets deploy into member accounts.
-pub(super) fn service_role(name: &str) -> Option<(&'static str, Value)> {
+pub(super) fn service_role(name: &str) -> Option<(&'static str, Policy)> {
     let config = || policy(&format!("{PREFIX}service-role/AWS_ConfigRole"));
     let administrator = || policy(&format!("{PREFIX}AdministratorAccess"));
     match name {

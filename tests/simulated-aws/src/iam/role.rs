@@ -1,11 +1,10 @@
 //! Roles and what is attached to them. IAM is global: a role belongs to an account, not to a region.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::managed;
-use super::policy::{Policy, PolicyKind};
+use super::policy::Policy;
 use crate::identity::AccountId;
 
 /// A policy as it was given, and as it was understood.
@@ -28,8 +27,8 @@ pub(crate) struct Role {
     pub(crate) max_session: i64,
     pub(crate) trust: Document,
     pub(crate) inline: BTreeMap<String, Document>,
-    /// ARNs of AWS managed policies.
-    pub(crate) attached: BTreeSet<String>,
+    /// AWS managed policies, by ARN.
+    pub(crate) attached: BTreeMap<String, Policy>,
     pub(crate) tags: BTreeMap<String, String>,
 }
 
@@ -39,10 +38,8 @@ impl Role {
     }
 
     /// All policies that say what the role may do.
-    pub(super) fn policies(&self) -> Vec<Policy> {
-        let attached = self.attached.iter().filter_map(|arn| managed::policy(arn));
-        let attached = attached.filter_map(|document| Policy::from_value(PolicyKind::Identity, &document).ok());
-        self.inline.values().map(|document| document.policy.clone()).chain(attached).collect()
+    pub(super) fn policies(&self) -> Vec<&Policy> {
+        self.inline.values().map(|document| &document.policy).chain(self.attached.values()).collect()
     }
 }
 
