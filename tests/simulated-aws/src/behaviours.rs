@@ -1,5 +1,7 @@
 //! What AWS does not document, as choices.
 
+use crate::config::{InnerUnderscore, StatusSpelling};
+
 /// One field for each undocumented behaviour. The default is the one that makes the product's life harder; tests run
 /// under each.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +25,16 @@ pub struct Behaviours {
     pub ecr_retag_updates_push_time: bool,
     /// An image that an index holds can be archived alone.
     pub ecr_index_child_can_be_archived: bool,
+    /// What a `_` before the end of a `LIKE` pattern of Config means.
+    pub config_inner_underscore: InnerUnderscore,
+    /// How Config writes the `lastStatus` of a recorder.
+    pub config_status_spelling: StatusSpelling,
+    /// Items of `AWS::Config::ConfigurationRecorder` reach the aggregators.
+    pub config_recorder_is_aggregated: bool,
+    /// An aggregator's own account, too, must authorize it.
+    pub config_own_account_needs_authorization: bool,
+    /// The item of a task definition is gone after `DeleteTaskDefinitions`. Otherwise it stays, INACTIVE.
+    pub config_deleted_task_definition_vanishes: bool,
 }
 
 impl Default for Behaviours {
@@ -35,6 +47,11 @@ impl Default for Behaviours {
             ecr_image_hidden_by_filter_is_missing: true,
             ecr_retag_updates_push_time: false,
             ecr_index_child_can_be_archived: true,
+            config_inner_underscore: InnerUnderscore::AnyCharacter,
+            config_status_spelling: StatusSpelling::Capitalized,
+            config_recorder_is_aggregated: false,
+            config_own_account_needs_authorization: true,
+            config_deleted_task_definition_vanishes: true,
         }
     }
 }
