@@ -358,7 +358,10 @@ fn a_recorder_shows_what_was_put_and_how_it_fares() {
     bench.wait_an_hour();
     assert_eq!(bench.recorder_status(), (true, RecorderStatus::Success, None));
     bench.behave(|behaviours| behaviours.config_status_spelling = StatusSpelling::UpperCase);
-    assert_eq!(bench.recorder_status().1.as_str(), "SUCCESS");
+    // Not over the wire: recorded calls are held against the service model, which knows only the other spelling.
+    let status =
+        bench.aws.call(&bench.workload, &bench.region, "config", "DescribeConfigurationRecorderStatus", json!({}));
+    assert_eq!(status.unwrap()["ConfigurationRecordersStatus"][0]["lastStatus"], "SUCCESS");
 }
 
 #[test]
@@ -688,4 +691,24 @@ fn the_role_of_an_organization_source_must_trust_config() {
     bench.aws.world().create_organization(&AccountId::new("111111111111").unwrap());
     make_role(&bench, "ec2.amazonaws.com");
     assert_eq!(put_organization_aggregator(&bench), Err("InvalidRoleException".to_owned()));
+}
+
+#[test]
+fn a_role_queries_the_aggregators_that_its_policy_names() {
+    let bench = bench();
+    let arn = bench.put_aggregator(&["222222222222"]).unwrap();
+    let hub = AccountId::new("111111111111").unwrap();
+    make_role(&bench, "lambda.amazonaws.com");
+    let policy = json!({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Action": "config:SelectAggregateResourceConfig", "Resource": arn}]});
+    let put = json!({"RoleName": "config", "PolicyName": "query", "PolicyDocument": policy.to_string()});
+    bench.aws.call(&hub, &bench.region, "iam", "PutRolePolicy", put).unwrap();
+    let role = Principal::Role { account: hub, role: "config".to_owned(), session: "s".to_owned() };
+    let client = Client::new(&bench.aws.sdk_config(role, &bench.region));
+    let select = client.select_aggregate_resource_config().configuration_aggregator_name(AGGREGATOR);
+    bench.aws.run(select.expression("SELECT arn").send()).unwrap();
+    let list = client.describe_configuration_aggregators();
+    assert_eq!(refusal(bench.aws.run(list.send())), "AccessDeniedException");
+    let status = client.describe_configuration_aggregator_sources_status().configuration_aggregator_name(AGGREGATOR);
+    assert_eq!(refusal(bench.aws.run(status.send())), "AccessDeniedException");
 }
