@@ -1,5 +1,8 @@
 //! Amazon EventBridge.
 
+pub mod pattern;
+pub mod transformer;
+
 use crate::operation::Operation;
 
 /// The state of Amazon EventBridge in all accounts and regions.

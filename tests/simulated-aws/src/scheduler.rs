@@ -1,5 +1,7 @@
 //! EventBridge Scheduler.
 
+pub mod expression;
+
 use crate::operation::Operation;
 
 /// The state of EventBridge Scheduler in all accounts and regions.
