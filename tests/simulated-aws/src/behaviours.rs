@@ -1,5 +1,7 @@
 //! What AWS does not document, as choices.
 
+use jiff::SignedDuration;
+
 use crate::config::{InnerUnderscore, StatusSpelling};
 
 /// One field for each undocumented behaviour. The default is the one that makes the product's life harder; tests run
@@ -7,6 +9,16 @@ use crate::config::{InnerUnderscore, StatusSpelling};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Behaviours {
+    /// How long a schedule with `ActionAfterCompletion: DELETE` is still there after its last invocation: it cannot be
+    /// made again in that time, and what it is updated to is lost.
+    pub completed_schedule_remains: SignedDuration,
+    /// What becomes of a one-time schedule whose time has passed when it is made.
+    pub past_schedule: PastSchedule,
+    /// How long a schedule group stays `DELETING`; its schedules still fire then.
+    pub schedule_group_deletion_takes: SignedDuration,
+    /// A schedule fires at the start of the minute in which it is due, so up to 59 seconds early. Otherwise it fires on
+    /// the second.
+    pub schedules_fire_at_start_of_minute: bool,
     /// `BatchDeleteImage` with tag and digest, when they agree, removes the whole image. Otherwise it removes the tag,
     /// and the image only with its last.
     pub ecr_delete_by_tag_and_digest_removes_image: bool,
@@ -35,15 +47,24 @@ pub struct Behaviours {
     pub config_own_account_needs_authorization: bool,
     /// The item of a task definition is gone after `DeleteTaskDefinitions`. Otherwise it stays, INACTIVE.
     pub config_deleted_task_definition_vanishes: bool,
-    /// For ten minutes after its deregistration a task definition can still be run and deployed.
-    pub ecs_inactive_can_begin_for_ten_minutes: bool,
-    /// A service that runs an inactive revision can be deployed again with it by force, which resolves tags anew.
-    pub ecs_inactive_revision_can_be_forced: bool,
+}
+
+/// What becomes of a one-time schedule whose time has passed when it is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PastSchedule {
+    /// It is refused.
+    Rejected,
+    /// It fires at once.
+    FiresAtOnce,
 }
 
 impl Default for Behaviours {
     fn default() -> Self {
         Self {
+            completed_schedule_remains: SignedDuration::from_secs(60),
+            past_schedule: PastSchedule::Rejected,
+            schedule_group_deletion_takes: SignedDuration::from_mins(2),
+            schedules_fire_at_start_of_minute: true,
             ecr_delete_by_tag_and_digest_removes_image: true,
             ecr_batch_delete_sees_its_own_deletions: false,
             ecr_last_tag_of_index_child_can_go: false,
@@ -56,8 +77,6 @@ impl Default for Behaviours {
             config_recorder_is_aggregated: false,
             config_own_account_needs_authorization: true,
             config_deleted_task_definition_vanishes: true,
-            ecs_inactive_can_begin_for_ten_minutes: true,
-            ecs_inactive_revision_can_be_forced: true,
         }
     }
 }

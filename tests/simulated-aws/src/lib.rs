@@ -19,16 +19,19 @@
 mod agenda;
 mod behaviours;
 mod connector;
+mod delivery;
 mod driver;
 mod fault;
 mod function;
 mod identity;
 mod input;
+mod members;
 pub mod operation;
 mod paging;
 pub mod protocol;
 mod recording;
 mod serve;
+mod service_role;
 mod world;
 
 pub mod cloudformation;
@@ -48,7 +51,8 @@ pub mod sqs;
 pub mod ssm;
 pub mod sts;
 
-pub use behaviours::Behaviours;
+pub use behaviours::{Behaviours, PastSchedule};
+pub use delivery::DeliveryFaults;
 pub use driver::SimulatedAws;
 pub use fault::{CallSummary, Fault};
 pub use function::{Function, FunctionContext, Invocation, InvocationError};
