@@ -6,14 +6,17 @@
 pub mod account;
 pub mod batch;
 pub mod causes;
+pub mod checks;
 pub mod clients;
 pub mod clock;
+pub mod function;
 pub mod image;
 pub mod names;
 pub mod opt_in;
 pub mod provider;
 pub mod region;
 pub mod repository;
+pub mod schedule_checks;
 pub mod settings;
 pub mod tag_pattern;
 pub mod task_definition;

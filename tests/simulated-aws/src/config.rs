@@ -10,7 +10,7 @@
 //!
 //! # Not simulated
 //! Rules, conformance packs, remediation, resource history, service-linked recorders, stored queries, and the S3 bucket
-//! behind a delivery channel. All accounts may be named as sources; resource types are checked for their form only.
+//! behind a delivery channel. Resource types are checked for their form only.
 
 mod aggregator;
 mod authorization;
@@ -44,6 +44,9 @@ static SERVICE: Service = Service {
     model: "config",
     protocol: Protocol::AwsJson { target_prefix: "StarlingDoveService", version: "1.1" },
 };
+
+/// The service principal that reads organizations and records.
+const PRINCIPAL: &str = "config.amazonaws.com";
 
 /// An account and a region.
 type Site = (AccountId, Region);

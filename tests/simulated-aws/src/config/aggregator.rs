@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use jiff::Timestamp;
-use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
 use super::source::{Regions, Sources};
-use super::{State, error, flag, limit, members, page, put, required, site, tagging, text, texts};
+use super::{PRINCIPAL, State, error, flag, limit, members, page, put, required, site, tagging, texts};
 use crate::World;
+use crate::iam::{Context, assume_for_service, authorize_pass_role};
 use crate::identity::{AccountId, Region};
 use crate::operation::{Access, Call, NOT_SIMULATED, ServiceError, epoch};
 
@@ -99,13 +99,9 @@ pub(super) fn may(action: &str, world: &World, call: &Call, input: &Value) -> Re
 }
 
 pub(super) fn may_put(world: &World, call: &Call, input: &Value) -> Result<Vec<Access>, ServiceError> {
-    let mut needed = may("PutConfigurationAggregator", world, call, input)?;
+    let needed = may("PutConfigurationAggregator", world, call, input)?;
     let tags = tagging::read(input)?;
-    needed = needed.into_iter().map(|access| tagging::with_request_tags(access, &tags)).collect();
-    if let Some(role) = input.get("OrganizationAggregationSource").and_then(|source| text(source, "RoleArn")) {
-        needed.push(Access::new("iam:PassRole", role).with("iam:PassedToService", "config.amazonaws.com"));
-    }
-    Ok(needed)
+    Ok(needed.into_iter().map(|access| tagging::with_request_tags(access, &tags)).collect())
 }
 
 fn invalid(why: impl Into<String>) -> ServiceError {
@@ -189,58 +185,35 @@ pub(super) fn put_aggregator(world: &mut World, call: &Call, input: &Value) -> R
     Ok(json!({"ConfigurationAggregator": aggregator.shown()}))
 }
 
-/// An organization with all features, of which the caller is the management account or a delegated administrator.
+/// The caller is the management account of an organization, which thereby trusts Config, or a delegated administrator.
 fn check_organization(world: &mut World, call: &Call) -> Result<(), ServiceError> {
-    let described = world.call(&call.account, &call.region, "organizations", "DescribeOrganization", json!({}));
-    let described = described.map_err(|refusal| match refusal.code.as_str() {
+    let Some(organization) = world.organization_of(&call.account) else {
+        return Err(error("NoAvailableOrganizationException", "The account is not part of an organization."));
+    };
+    let needed = match organization.management() == &call.account {
+        true => "EnableAWSServiceAccess",
+        false => "ListDelegatedAdministrators",
+    };
+    if !organization.administers(&call.account, PRINCIPAL) {
+        let why = format!("The account is not a delegated administrator for {PRINCIPAL}.");
+        return Err(error("OrganizationAccessDeniedException", why));
+    }
+    let input = json!({"ServicePrincipal": PRINCIPAL});
+    let answer = world.call_as(&call.principal, &call.account, &call.region, "organizations", needed, input);
+    answer.map(drop).map_err(|refusal| match refusal.code.as_str() {
         NOT_SIMULATED => refusal,
-        _ => error("NoAvailableOrganizationException", "The account is not part of an organization."),
-    })?;
-    let organization = described.get("Organization").cloned().unwrap_or_default();
-    if text(&organization, "FeatureSet") != Some("ALL") {
-        let why = "The organization does not have all features enabled.";
-        return Err(error("OrganizationAllFeaturesNotEnabledException", why));
-    }
-    let denied = |why: &str| error("OrganizationAccessDeniedException", why);
-    let management = text(&organization, "MasterAccountId").and_then(AccountId::new);
-    let management = management.ok_or_else(|| denied("The organization has no management account."))?;
-    if management == call.account {
-        let access = Access::new("organizations:EnableAWSServiceAccess", "*");
-        return crate::iam::authorize(world, &call.principal, &access)
-            .map_err(|_| denied("No permission to call organizations:EnableAWSServiceAccess."));
-    }
-    let access = Access::new("organizations:ListDelegatedAdministrators", "*");
-    crate::iam::authorize(world, &call.principal, &access)
-        .map_err(|_| denied("No permission to call organizations:ListDelegatedAdministrators."))?;
-    let asked = json!({"ServicePrincipal": "config.amazonaws.com"});
-    let answer = world.call(&management, &call.region, "organizations", "ListDelegatedAdministrators", asked)?;
-    let delegated = answer.get("DelegatedAdministrators").and_then(Value::as_array);
-    let is_delegated = |one: &Value| text(one, "Id") == Some(call.account.as_str());
-    if delegated.into_iter().flatten().any(is_delegated) {
-        Ok(())
-    } else {
-        Err(denied("The account is not a delegated administrator for config.amazonaws.com."))
-    }
+        _ => error("OrganizationAccessDeniedException", format!("organizations:{needed}: {}", refusal.message)),
+    })
 }
 
-/// The role exists in the caller's account and trusts Config.
-fn check_role(world: &mut World, call: &Call, role: &str) -> Result<(), ServiceError> {
-    let invalid = |why: &str| error("InvalidRoleException", format!("The role {role} {why}."));
-    let name = role
-        .strip_prefix(&format!("arn:aws:iam::{}:role/", call.account))
-        .and_then(|path| path.rsplit('/').next())
-        .ok_or_else(|| invalid("is not a role of this account"))?;
-    let answer = world.call(&call.account, &call.region, "iam", "GetRole", json!({"RoleName": name}));
-    let answer = answer.map_err(|refusal| match refusal.code.as_str() {
-        NOT_SIMULATED => refusal,
-        _ => invalid("does not exist"),
-    })?;
-    let trust = answer.get("Role").and_then(|role| text(role, "AssumeRolePolicyDocument")).unwrap_or_default();
-    let trust = percent_decode_str(trust).decode_utf8_lossy();
-    if trust.contains("\"config.amazonaws.com\"") {
-        Ok(())
-    } else {
-        Err(invalid("does not trust config.amazonaws.com"))
+/// The role is the caller's to pass, and trusts Config.
+fn check_role(world: &World, call: &Call, role: &str) -> Result<(), ServiceError> {
+    authorize_pass_role(world, &call.principal, role, PRINCIPAL)?;
+    match assume_for_service(world, role, PRINCIPAL, "AWSConfig", Context::new()) {
+        Ok(_) => Ok(()),
+        Err(_) => {
+            Err(error("InvalidRoleException", format!("The role {role} does not exist or does not trust {PRINCIPAL}.")))
+        }
     }
 }
 

@@ -6,8 +6,9 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::items::{self, Item};
-use super::{Site, error, flag, members, put, recording, required, site, tagging, text, texts};
+use super::{PRINCIPAL, Site, error, flag, members, put, recording, required, site, tagging, text, texts};
 use crate::World;
+use crate::iam::authorize_pass_role;
 use crate::identity::{AccountId, Region};
 use crate::operation::{Access, Call, ServiceError, epoch};
 
@@ -216,11 +217,7 @@ fn read_mode(mode: Option<&Value>) -> Result<Mode, ServiceError> {
 
 pub(super) fn may_put(_: &World, call: &Call, input: &Value) -> Result<Vec<Access>, ServiceError> {
     let access = Access::new("config:PutConfigurationRecorder", call.arn("config", "configuration-recorder/*"));
-    let mut needed = vec![tagging::with_request_tags(access, &tagging::read(input)?)];
-    if let Some(role) = input.get("ConfigurationRecorder").and_then(|recorder| text(recorder, "roleARN")) {
-        needed.push(Access::new("iam:PassRole", role).with("iam:PassedToService", "config.amazonaws.com"));
-    }
-    Ok(needed)
+    Ok(vec![tagging::with_request_tags(access, &tagging::read(input)?)])
 }
 
 pub(super) fn put_recorder(world: &mut World, call: &Call, input: &Value) -> Result<Value, ServiceError> {
@@ -234,6 +231,7 @@ pub(super) fn put_recorder(world: &mut World, call: &Call, input: &Value) -> Res
     if !role.starts_with(&format!("arn:aws:iam::{}:role/", call.account)) {
         return Err(error("InvalidRoleException", format!("The role '{role}' is not a role of this account.")));
     }
+    authorize_pass_role(world, &call.principal, &role, PRINCIPAL)?;
     let (group, mode) = (read_group(given.get("recordingGroup"))?, read_mode(given.get("recordingMode"))?);
     let (now, number, tags) = (world.now(), world.fresh_number(), tagging::read(input)?);
     match world.config.recorders.get_mut(&site(call)) {

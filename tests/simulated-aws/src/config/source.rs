@@ -6,10 +6,12 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::aggregator::Aggregator;
-use super::{Site, error, limit, page, put, recording, site, text, texts};
+use super::{PRINCIPAL, Site, error, limit, page, put, recording, site, texts};
 use crate::World;
+use crate::iam::{Context, assume_for_service, authorize};
 use crate::identity::{AccountId, Region};
-use crate::operation::{Call, ServiceError, epoch};
+use crate::operation::{Access, Call, ServiceError, epoch};
+use crate::organizations::{AccountStatus, Organization};
 
 /// The regions that an account has without opting in. `AllAwsRegions` lists them as sources.
 const REGIONS: &[&str] = &[
@@ -75,39 +77,34 @@ pub(super) struct Collection<'a> {
     hub: Site,
     aggregator: &'a Aggregator,
     accounts: BTreeSet<AccountId>,
-}
-
-/// The accounts of the caller's organization that are not suspended, as Organizations lists them.
-fn organization_accounts(world: &mut World, call: &Call) -> Result<BTreeSet<AccountId>, ServiceError> {
-    let described = world.call(&call.account, &call.region, "organizations", "DescribeOrganization", json!({}))?;
-    let management =
-        described.get("Organization").and_then(|one| text(one, "MasterAccountId")).and_then(AccountId::new);
-    let management = management.unwrap_or_else(|| call.account.clone());
-    let (mut accounts, mut token) = (BTreeSet::new(), None);
-    loop {
-        let mut input = json!({});
-        put(&mut input, "NextToken", token);
-        let answer = world.call(&management, &call.region, "organizations", "ListAccounts", input)?;
-        for account in answer.get("Accounts").and_then(Value::as_array).into_iter().flatten() {
-            if text(account, "Status") == Some("ACTIVE") {
-                accounts.extend(text(account, "Id").and_then(AccountId::new));
-            }
-        }
-        token = text(&answer, "NextToken").map(str::to_owned);
-        if token.is_none() {
-            return Ok(accounts);
-        }
-    }
+    obstacle: Option<String>,
 }
 
 /// The sources of the aggregator that `input` names.
-pub(super) fn collection<'a>(world: &'a mut World, call: &Call, input: &Value) -> Result<Collection<'a>, ServiceError> {
-    let accounts = match &world.config.aggregator(call, input)?.sources {
+pub(super) fn collection<'a>(world: &'a World, call: &Call, input: &Value) -> Result<Collection<'a>, ServiceError> {
+    let aggregator = world.config.aggregator(call, input)?;
+    let accounts = match &aggregator.sources {
         Sources::Accounts { accounts, .. } => accounts.clone(),
-        Sources::Organization { .. } => organization_accounts(world, call)?,
+        Sources::Organization { .. } => {
+            let members = world.organization_of(&call.account).map(Organization::members);
+            let members = members.into_iter().flatten();
+            members.filter(|(_, member)| member.status == AccountStatus::Active).map(|(id, _)| id.clone()).collect()
+        }
     };
-    let world: &World = world;
-    Ok(Collection { world, hub: site(call), aggregator: world.config.aggregator(call, input)?, accounts })
+    let obstacle = obstacle(world, &call.account, &aggregator.sources);
+    Ok(Collection { world, hub: site(call), aggregator, accounts, obstacle })
+}
+
+/// Why Config cannot read the organization any more; always `None` for accounts as sources.
+fn obstacle(world: &World, hub: &AccountId, sources: &Sources) -> Option<String> {
+    let Sources::Organization { role, .. } = sources else { return None };
+    let organization = world.organization_of(hub);
+    if !organization.is_some_and(|one| one.administers(hub, PRINCIPAL) && one.trusts(PRINCIPAL)) {
+        return Some(format!("The account may not administer {PRINCIPAL} for the organization."));
+    }
+    let session = assume_for_service(world, role, PRINCIPAL, "AWSConfig", Context::new());
+    let list = Access::new("organizations:ListAccounts", "*");
+    session.and_then(|session| authorize(world, &session, &list)).err().map(|refusal| refusal.message)
 }
 
 impl Collection<'_> {
@@ -119,8 +116,8 @@ impl Collection<'_> {
 
     fn is_authorized(&self, source: &Site) -> bool {
         let own = source.0 == self.hub.0 && !self.world.behaviours.config_own_account_needs_authorization;
-        own || matches!(self.aggregator.sources, Sources::Organization { .. })
-            || self.world.config.authorizes(source, &self.hub)
+        let organization = matches!(self.aggregator.sources, Sources::Organization { .. });
+        own || organization || self.world.config.authorizes(source, &self.hub)
     }
 
     /// How it went; `None` before the first time.
@@ -132,6 +129,10 @@ impl Collection<'_> {
         if !self.is_authorized(source) {
             let message = format!("The account {} has not authorized the aggregator in {}.", source.0, source.1);
             return Some(Status { status: "FAILED".to_owned(), error: Some(("NotAuthorized".to_owned(), message)) });
+        }
+        if let Some(message) = &self.obstacle {
+            let error = Some(("OrganizationAccessDenied".to_owned(), message.clone()));
+            return Some(Status { status: "FAILED".to_owned(), error });
         }
         Some(match self.world.config.source_faults.get(source) {
             None => Status { status: "SUCCEEDED".to_owned(), error: None },

@@ -358,7 +358,10 @@ fn a_recorder_shows_what_was_put_and_how_it_fares() {
     bench.wait_an_hour();
     assert_eq!(bench.recorder_status(), (true, RecorderStatus::Success, None));
     bench.behave(|behaviours| behaviours.config_status_spelling = StatusSpelling::UpperCase);
-    assert_eq!(bench.recorder_status().1.as_str(), "SUCCESS");
+    // Not over the wire: recorded calls are held against the service model, which knows only the other spelling.
+    let status =
+        bench.aws.call(&bench.workload, &bench.region, "config", "DescribeConfigurationRecorderStatus", json!({}));
+    assert_eq!(status.unwrap()["ConfigurationRecordersStatus"][0]["lastStatus"], "SUCCESS");
 }
 
 #[test]
@@ -562,7 +565,9 @@ fn tags_are_set_at_first_and_changed_only_by_their_own_operations() {
     bench.aws.run(bench.hub_client.untag_resource().resource_arn(&arn).tag_keys("owner").send()).unwrap();
     assert_eq!(tags(), ["a=b"]);
     let foreign = bench.client.list_tags_for_resource().resource_arn(&arn);
-    assert_eq!(refusal(bench.aws.run(foreign.send())), "ResourceNotFoundException");
+    assert_eq!(refusal(bench.aws.run(foreign.send())), "AccessDeniedException");
+    let unknown = bench.hub_client.list_tags_for_resource().resource_arn(format!("{arn}0"));
+    assert_eq!(refusal(bench.aws.run(unknown.send())), "ResourceNotFoundException");
     let reserved = bench.hub_client.tag_resource().resource_arn(&arn).tags(tag("aws:x", "b"));
     assert_eq!(refusal(bench.aws.run(reserved.send())), "ValidationException");
 }
@@ -618,4 +623,92 @@ fn an_account_queries_its_own_items_without_an_aggregator() {
     bench.wait_an_hour();
     let call = bench.client.select_resource_config().expression("SELECT arn WHERE configuration.Family = 'web'");
     assert_eq!(bench.aws.run(call.send()).unwrap().results(), [json!({ "arn": ARN }).to_string()]);
+}
+
+/// Puts an aggregator of the organization in which the bench's accounts are.
+fn put_organization_aggregator(bench: &Bench) -> Result<(), String> {
+    let source = OrganizationAggregationSource::builder().role_arn("arn:aws:iam::111111111111:role/config");
+    let call = bench.hub_client.put_configuration_aggregator().configuration_aggregator_name(AGGREGATOR);
+    let call = call.organization_aggregation_source(source.aws_regions("eu-west-1").build().unwrap());
+    code(bench.aws.run(call.send())).map(drop)
+}
+
+fn make_role(bench: &Bench, trusted: &str) {
+    let hub = AccountId::new("111111111111").unwrap();
+    let trust = json!({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Principal": {"Service": trusted}, "Action": "sts:AssumeRole"}]});
+    let attach = json!({"RoleName": "config", "PolicyArn": "arn:aws:iam::aws:policy/service-role/AWSConfigRoleForOrganizations"});
+    let make = json!({"RoleName": "config", "AssumeRolePolicyDocument": trust.to_string()});
+    bench.aws.call(&hub, &bench.region, "iam", "CreateRole", make).unwrap();
+    bench.aws.call(&hub, &bench.region, "iam", "AttachRolePolicy", attach).unwrap();
+}
+
+#[test]
+fn an_organization_is_aggregated_without_authorizations() {
+    let bench = bare();
+    assert_eq!(put_organization_aggregator(&bench), Err("NoAvailableOrganizationException".to_owned()));
+    let management = AccountId::new("999999999999").unwrap();
+    let hub = AccountId::new("111111111111").unwrap();
+    {
+        let mut world = bench.aws.world();
+        let root = world.create_organization(&management);
+        world.place_account(&hub, &root);
+        world.place_account(&bench.workload, &root);
+    }
+    assert_eq!(put_organization_aggregator(&bench), Err("OrganizationAccessDeniedException".to_owned()));
+    for (operation, input) in [
+        ("EnableAWSServiceAccess", json!({"ServicePrincipal": PRINCIPAL})),
+        ("RegisterDelegatedAdministrator", json!({"AccountId": hub.as_str(), "ServicePrincipal": PRINCIPAL})),
+    ] {
+        bench.aws.call(&management, &bench.region, "organizations", operation, input).unwrap();
+    }
+    assert_eq!(put_organization_aggregator(&bench), Err("InvalidRoleException".to_owned()));
+    make_role(&bench, PRINCIPAL);
+    put_organization_aggregator(&bench).unwrap();
+    assert_eq!(bench.put_aggregator(&["222222222222"]), Err("InvalidParameterValueException".to_owned()));
+    bench.put_recorder(recorder(None, None)).unwrap();
+    bench.put_channel();
+    bench.start();
+    bench.record(task_definition("ACTIVE"));
+    bench.wait_an_hour();
+    assert_eq!(bench.seen(), ["ACTIVE"]);
+    let statuses = |expected: AggregatedSourceStatusType| {
+        let rows = bench.source_status();
+        assert_eq!(rows.len(), 3);
+        assert!(rows.iter().all(|(_, status)| *status == expected), "{rows:?}");
+    };
+    statuses(AggregatedSourceStatusType::Succeeded);
+    let detach = json!({"RoleName": "config", "PolicyArn": "arn:aws:iam::aws:policy/service-role/AWSConfigRoleForOrganizations"});
+    bench.aws.call(&hub, &bench.region, "iam", "DetachRolePolicy", detach).unwrap();
+    statuses(AggregatedSourceStatusType::Failed);
+    bench.aws.world().remove_account_from_organization(&bench.workload);
+    assert!(bench.seen().is_empty());
+}
+
+#[test]
+fn the_role_of_an_organization_source_must_trust_config() {
+    let bench = bare();
+    bench.aws.world().create_organization(&AccountId::new("111111111111").unwrap());
+    make_role(&bench, "ec2.amazonaws.com");
+    assert_eq!(put_organization_aggregator(&bench), Err("InvalidRoleException".to_owned()));
+}
+
+#[test]
+fn a_role_queries_the_aggregators_that_its_policy_names() {
+    let bench = bench();
+    let arn = bench.put_aggregator(&["222222222222"]).unwrap();
+    let hub = AccountId::new("111111111111").unwrap();
+    make_role(&bench, "lambda.amazonaws.com");
+    let policy = json!({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Action": "config:SelectAggregateResourceConfig", "Resource": arn}]});
+    let put = json!({"RoleName": "config", "PolicyName": "query", "PolicyDocument": policy.to_string()});
+    bench.aws.call(&hub, &bench.region, "iam", "PutRolePolicy", put).unwrap();
+    let role = Principal::Role { account: hub, role: "config".to_owned(), session: "s".to_owned() };
+    let client = Client::new(&bench.aws.sdk_config(role, &bench.region));
+    let select = client.select_aggregate_resource_config().configuration_aggregator_name(AGGREGATOR);
+    bench.aws.run(select.expression("SELECT arn").send()).unwrap();
+    let list = client.describe_configuration_aggregators();
+    assert_eq!(refusal(bench.aws.run(list.send())), "AccessDeniedException");
+    let status = client.describe_configuration_aggregator_sources_status().configuration_aggregator_name(AGGREGATOR);
+    assert_eq!(refusal(bench.aws.run(status.send())), "AccessDeniedException");
 }

@@ -404,11 +404,12 @@ fn an_archived_image_is_hidden_cannot_be_pulled_and_comes_back_after_a_while() {
     let digest = bench.push(Some("v1"), "one");
     let update = |class| {
         let call = ecr.update_image_storage_class().repository_name(REPOSITORY).image_id(by_tag("v1"));
-        aws.run(call.target_storage_class(class).send()).map(|it| it.image_status.unwrap().as_str().to_owned())
+        let answer = aws.run(call.target_storage_class(class).send()).map_err(|error| code(&error))?;
+        Ok::<_, String>(answer.image_status.unwrap().as_str().to_owned())
     };
     assert_eq!(update(TargetStorageClass::Archive).unwrap(), "ARCHIVED");
     let again = update(TargetStorageClass::Archive).unwrap_err();
-    assert_eq!(code(&again), "ImageStorageClassUpdateNotSupportedException");
+    assert_eq!(again, "ImageStorageClassUpdateNotSupportedException");
     assert_eq!(aws.run(ecr.describe_images().repository_name(REPOSITORY).send()).unwrap().image_details().len(), 0);
     assert_eq!(bench.describe(by_tag("v1")).unwrap().image_status().unwrap().as_str(), "ARCHIVED");
     let get = aws.run(ecr.batch_get_image().repository_name(REPOSITORY).image_ids(by_tag("v1")).send()).unwrap();

@@ -1,0 +1,419 @@
+//! Scheduled image deletion checks: the one path from an image that may have become unused to a schedule that asks for
+//! its check.
+//!
+//! # Guarantees
+//! After [`ensure`] succeeded, the image has a check that is due at the earliest when everything has passed that was
+//! asked for, by this call or by an earlier one whose schedule is still pending, and that carries the latest change
+//! known to either. Doing it twice changes nothing.
+//!
+//! # Assumptions
+//! Scheduler tells an existing name by `ConflictException`, and a schedule that has fired may be found for a while before
+//! it is gone. So a schedule that is due within [`LEAD`] is not touched any more: what is asked for later takes a fresh
+//! name. An image can therefore have two checks for a while, which is harmless: each computes for itself whether it is
+//! too early.
+
+use std::error::Error;
+use std::fmt;
+
+use aws_sdk_scheduler::operation::get_schedule::GetScheduleOutput;
+use aws_sdk_scheduler::types::{
+    ActionAfterCompletion, EventBridgeParameters, FlexibleTimeWindow, FlexibleTimeWindowMode, ScheduleState, Target,
+};
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
+use serde::{Deserialize, Serialize};
+
+use crate::image::{Digest, ImageId};
+use crate::names::{CHECK_DUE, EVENT_SOURCE, sha256_hex};
+use crate::repository::Repository;
+use crate::settings::Settings;
+
+/// How far ahead a check is scheduled at least, and how far ahead of its time a schedule is left alone: Scheduler's
+/// precision is a minute, and a time in the past may be refused.
+pub const LEAD: SignedDuration = SignedDuration::from_mins(2);
+
+/// How often names and calls are tried before an image's schedules are given up as unsettled.
+const ATTEMPTS: u32 = 8;
+
+/// An image that is to be checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// The image.
+    pub image: ImageId,
+    /// The last change that concerns it, as far as the caller knows.
+    pub last_change: Timestamp,
+    /// The check is due no earlier.
+    pub not_before: Timestamp,
+    /// How often the check has been postponed for want of evidence.
+    pub postponements: u32,
+}
+
+impl Candidate {
+    /// An image that a change at `time` concerns: due one rollback window later. No change lies in the future.
+    pub fn changed(image: ImageId, time: Timestamp, settings: &Settings, now: Timestamp) -> Self {
+        let last_change = time.min(now);
+        Self { image, last_change, not_before: last_change + settings.rollback_window(), postponements: 0 }
+    }
+}
+
+/// `detail` of the event that asks for a check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CheckDue {
+    /// Where the image is.
+    pub repository: Repository,
+    /// Which image.
+    pub digest: Digest,
+    /// The last change that was known when the check was scheduled.
+    pub last_change: Timestamp,
+    /// How often the check has been postponed for want of evidence.
+    pub postponements: u32,
+}
+
+/// A scheduled check: what it asks for and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Check {
+    at: Timestamp,
+    due: CheckDue,
+}
+
+impl Check {
+    /// The check of `candidate`, at a whole minute at least [`LEAD`] ahead.
+    fn of(candidate: &Candidate, now: Timestamp) -> Self {
+        let ImageId { repository, digest } = candidate.image.clone();
+        let due =
+            CheckDue { repository, digest, last_change: candidate.last_change, postponements: candidate.postponements };
+        Self { at: whole_minute(candidate.not_before.max(now + LEAD)), due }
+    }
+
+    /// This check or `pending`, whichever is later in each respect.
+    fn merged(&self, pending: &Self) -> Self {
+        let mut merged = self.clone();
+        merged.at = self.at.max(pending.at);
+        merged.due.last_change = self.due.last_change.max(pending.due.last_change);
+        merged.due.postponements = self.due.postponements.max(pending.due.postponements);
+        merged
+    }
+
+    fn expression(&self) -> String {
+        format!("at({})", self.at.strftime("%Y-%m-%dT%H:%M:%S"))
+    }
+
+    fn input(&self) -> String {
+        serde_json::json!(self.due).to_string()
+    }
+}
+
+/// What is known of a schedule that exists already.
+#[derive(Debug, PartialEq, Eq)]
+enum Existing {
+    /// It is due within [`LEAD`], or was: it cannot be relied on to be changed.
+    Firing,
+    /// It is pending.
+    Pending(Check),
+    /// It is not as we make them.
+    Unreadable,
+}
+
+impl Existing {
+    fn of(expression: Option<&str>, input: Option<&str>, now: Timestamp) -> Self {
+        let at = expression.and_then(|e| e.strip_prefix("at(")?.strip_suffix(")")?.parse::<DateTime>().ok());
+        let Some(at) = at.and_then(|at| TimeZone::UTC.to_timestamp(at).ok()) else {
+            return Self::Unreadable;
+        };
+        if at <= now + LEAD {
+            return Self::Firing;
+        }
+        match input.map(serde_json::from_str) {
+            Some(Ok(due)) => Self::Pending(Check { at, due }),
+            _ => Self::Unreadable,
+        }
+    }
+}
+
+/// The next whole minute, if `time` is none: a check that comes a minute late is cheaper than one that comes too early
+/// and is postponed.
+fn whole_minute(time: Timestamp) -> Timestamp {
+    time.round(TimestampRound::new().smallest(Unit::Minute).mode(RoundMode::Ceil)).unwrap_or(time)
+}
+
+/// The name of an image's schedule: `check-` and 32 hexadecimal digits, and from the second generation on its number.
+fn schedule_name(image: &ImageId, generation: u32) -> String {
+    let base = format!("check-{}", &sha256_hex(&image.to_string())[..32]);
+    if generation == 1 { base } else { format!("{base}-{generation}") }
+}
+
+/// What [`ensure`] found or did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scheduled {
+    /// The schedule's name.
+    pub name: String,
+    /// When the check is due.
+    pub at: Timestamp,
+    /// How it came about.
+    pub how: How,
+}
+
+/// How a scheduled check came about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// There was none.
+    Created,
+    /// There was one, which is later now or knows of a later change.
+    Moved,
+    /// There was one that needed no change.
+    Pending,
+}
+
+impl fmt::Display for How {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Created => "check scheduled",
+            Self::Moved => "check moved",
+            Self::Pending => "check already scheduled",
+        })
+    }
+}
+
+/// Why a check could not be scheduled.
+#[derive(Debug, thiserror::Error)]
+pub enum EnsureError {
+    /// The EcrCleanup has no schedule group (any more).
+    #[error("no check of {image} can be scheduled: there is no schedule group {group}")]
+    NoGroup {
+        /// The image.
+        image: Box<ImageId>,
+        /// The group.
+        group: String,
+    },
+    /// A call failed.
+    #[error("no check of {image} can be scheduled: {call} failed")]
+    Call {
+        /// The image.
+        image: Box<ImageId>,
+        /// The API call.
+        call: &'static str,
+        /// What it said.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// Every name was taken, or was created and deleted at the same time.
+    #[error("no check of {0} can be scheduled: its schedules kept changing")]
+    Unsettled(Box<ImageId>),
+}
+
+/// Makes sure that `candidate` has a check, as this module promises.
+///
+/// # Errors
+/// A call failed, or others kept changing the image's schedules. Nothing is lost when it is done again.
+pub async fn ensure(
+    scheduler: &aws_sdk_scheduler::Client,
+    settings: &Settings,
+    now: Timestamp,
+    candidate: &Candidate,
+) -> Result<Scheduled, EnsureError> {
+    let image = &candidate.image;
+    let call = |call: &'static str, error: Box<dyn Error + Send + Sync>| EnsureError::Call {
+        image: Box::new(image.clone()),
+        call,
+        source: error,
+    };
+    let wanted = Check::of(candidate, now);
+    let mut generation = 1;
+    for _ in 0..ATTEMPTS {
+        let name = schedule_name(image, generation);
+        let group = &settings.schedule_group_name;
+
+        let target = |check: &Check| target(settings, check).map_err(|e| call("CreateSchedule", e.into()));
+        let window = FlexibleTimeWindow::builder()
+            .mode(FlexibleTimeWindowMode::Off)
+            .build()
+            .map_err(|e| call("CreateSchedule", e.into()))?;
+        let created = scheduler
+            .create_schedule()
+            .group_name(group)
+            .name(&name)
+            .client_token(client_token(&name, &wanted))
+            .schedule_expression(wanted.expression())
+            .schedule_expression_timezone("UTC")
+            .flexible_time_window(window.clone())
+            .action_after_completion(ActionAfterCompletion::Delete)
+            .state(ScheduleState::Enabled)
+            .target(target(&wanted)?)
+            .send()
+            .await;
+        match created {
+            Ok(_) => return Ok(Scheduled { name, at: wanted.at, how: How::Created }),
+            Err(error) => match error.as_service_error() {
+                Some(service) if service.is_conflict_exception() => {}
+                Some(service) if service.is_resource_not_found_exception() => {
+                    return Err(EnsureError::NoGroup { image: Box::new(image.clone()), group: group.clone() });
+                }
+                _ => return Err(call("CreateSchedule", error.into())),
+            },
+        }
+
+        let found = match scheduler.get_schedule().group_name(group).name(&name).send().await {
+            Ok(found) => found,
+            // It has gone since: the name is free again.
+            Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_not_found_exception()) => continue,
+            Err(error) => return Err(call("GetSchedule", error.into())),
+        };
+        let merged = match existing(&found, now) {
+            Existing::Firing => {
+                generation += 1;
+                continue;
+            }
+            Existing::Pending(pending) if wanted.merged(&pending) == pending => {
+                return Ok(Scheduled { name, at: pending.at, how: How::Pending });
+            }
+            Existing::Pending(pending) => wanted.merged(&pending),
+            Existing::Unreadable => wanted.clone(),
+        };
+
+        // An update resets whatever it omits, so it says everything that the creation said.
+        let updated = scheduler
+            .update_schedule()
+            .group_name(group)
+            .name(&name)
+            .client_token(client_token(&name, &merged))
+            .schedule_expression(merged.expression())
+            .schedule_expression_timezone("UTC")
+            .flexible_time_window(window)
+            .action_after_completion(ActionAfterCompletion::Delete)
+            .state(ScheduleState::Enabled)
+            .target(target(&merged)?)
+            .send()
+            .await;
+        match updated {
+            Ok(_) => return Ok(Scheduled { name, at: merged.at, how: How::Moved }),
+            Err(error) => match error.as_service_error() {
+                // Lost against its own deletion, which may not be complete: a fresh name is safe.
+                Some(service) if service.is_resource_not_found_exception() => generation += 1,
+                // Somebody else changed it at the same time: look again.
+                Some(service) if service.is_conflict_exception() => {}
+                _ => return Err(call("UpdateSchedule", error.into())),
+            },
+        }
+    }
+    Err(EnsureError::Unsettled(Box::new(image.clone())))
+}
+
+fn existing(found: &GetScheduleOutput, now: Timestamp) -> Existing {
+    let input = found.target().and_then(Target::input);
+    Existing::of(found.schedule_expression(), input, now)
+}
+
+/// The schedule's target: the EcrCleanup's bus, on which it publishes the event that asks for the check.
+fn target(settings: &Settings, check: &Check) -> Result<Target, aws_smithy_types::error::operation::BuildError> {
+    let event = EventBridgeParameters::builder().detail_type(CHECK_DUE).source(EVENT_SOURCE).build()?;
+    Target::builder()
+        .arn(settings.event_bus_arn.as_str())
+        .role_arn(settings.scheduler_role_arn.as_str())
+        .event_bridge_parameters(event)
+        .input(check.input())
+        .build()
+}
+
+/// The same request has the same token, so that one whose answer was lost can be sent again.
+fn client_token(name: &str, check: &Check) -> String {
+    sha256_hex(&format!("{name} {} {}", check.expression(), check.input()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    fn time(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn image() -> ImageId {
+        let repository = r#"{"account":"111111111111","region":"eu-west-1","name":"team/api"}"#;
+        ImageId { repository: serde_json::from_str(repository).unwrap(), digest: DIGEST.parse().unwrap() }
+    }
+
+    fn candidate(last_change: &str, not_before: &str, postponements: u32) -> Candidate {
+        Candidate { image: image(), last_change: time(last_change), not_before: time(not_before), postponements }
+    }
+
+    #[test]
+    fn names_follow_from_repository_and_digest() {
+        let base = format!("check-{}", &sha256_hex(&format!("111111111111/eu-west-1/team/api@{DIGEST}"))[..32]);
+        assert_eq!(schedule_name(&image(), 1), base);
+        assert_eq!(schedule_name(&image(), 2), format!("{base}-2"));
+        assert_eq!(base.len(), 38);
+    }
+
+    #[test]
+    fn a_check_is_due_at_a_whole_minute_at_least_two_minutes_ahead() {
+        let now = time("2026-11-23T12:00:30Z");
+        for (not_before, at) in [
+            ("2026-11-24T12:00:00Z", "at(2026-11-24T12:00:00)"),
+            ("2026-11-24T12:00:00.001Z", "at(2026-11-24T12:01:00)"),
+            ("2026-11-23T12:01:00Z", "at(2026-11-23T12:03:00)"),
+            ("2020-01-01T00:00:00Z", "at(2026-11-23T12:03:00)"),
+        ] {
+            let check = Check::of(&candidate("2026-11-23T12:00:00Z", not_before, 0), now);
+            assert_eq!(check.expression(), at, "{not_before}");
+        }
+    }
+
+    #[test]
+    fn a_check_asks_for_the_image_with_what_is_known_of_it() {
+        let check =
+            Check::of(&candidate("2026-11-23T12:00:00Z", "2026-11-24T12:00:00Z", 3), time("2026-11-23T12:00:00Z"));
+        let input: serde_json::Value = serde_json::from_str(&check.input()).unwrap();
+        assert_eq!(
+            input,
+            serde_json::json!({
+                "repository": {"account": "111111111111", "region": "eu-west-1", "name": "team/api"},
+                "digest": DIGEST, "lastChange": "2026-11-23T12:00:00Z", "postponements": 3,
+            })
+        );
+    }
+
+    #[test]
+    fn a_pending_check_is_only_ever_made_later() {
+        let now = time("2026-11-23T12:00:00Z");
+        let check = |change: &str, at: &str, n| Check::of(&candidate(change, at, n), now);
+        let pending = check("2026-11-23T10:00:00Z", "2026-11-24T10:00:00Z", 1);
+        for (wanted, expected) in [
+            (("2026-11-23T11:00:00Z", "2026-11-24T11:00:00Z", 0), ("2026-11-23T11:00:00Z", "2026-11-24T11:00:00Z", 1)),
+            (("2026-11-23T09:00:00Z", "2026-11-24T09:00:00Z", 0), ("2026-11-23T10:00:00Z", "2026-11-24T10:00:00Z", 1)),
+            (("2026-11-23T09:00:00Z", "2026-11-24T11:00:00Z", 2), ("2026-11-23T10:00:00Z", "2026-11-24T11:00:00Z", 2)),
+        ] {
+            let merged = check(wanted.0, wanted.1, wanted.2).merged(&pending);
+            assert_eq!(merged, check(expected.0, expected.1, expected.2), "{wanted:?}");
+            assert_eq!(merged.merged(&merged), merged);
+        }
+    }
+
+    #[test]
+    fn an_existing_schedule_is_firing_pending_or_unreadable() {
+        let now = time("2026-11-23T12:00:00Z");
+        let check = Check::of(&candidate("2026-11-23T10:00:00Z", "2026-11-24T10:00:00Z", 1), now);
+        let input = check.input();
+        let read = |expression: &str, input: &str| Existing::of(Some(expression), Some(input), now);
+        assert_eq!(read(&check.expression(), &input), Existing::Pending(check.clone()));
+        assert_eq!(read("at(2026-11-23T11:59:00)", &input), Existing::Firing);
+        assert_eq!(read("at(2026-11-23T12:02:00)", &input), Existing::Firing);
+        assert!(matches!(read("at(2026-11-23T12:03:00)", &input), Existing::Pending(_)));
+        assert_eq!(read("rate(1 day)", &input), Existing::Unreadable);
+        assert_eq!(read("at(2026-11-24T10:00:00)", "{}"), Existing::Unreadable);
+        assert_eq!(Existing::of(None, None, now), Existing::Unreadable);
+    }
+
+    #[test]
+    fn a_token_is_the_same_for_the_same_request_only() {
+        let now = time("2026-11-23T12:00:00Z");
+        let check = Check::of(&candidate("2026-11-23T10:00:00Z", "2026-11-24T10:00:00Z", 1), now);
+        let later = Check::of(&candidate("2026-11-23T10:00:00Z", "2026-11-24T10:01:00Z", 1), now);
+        assert_eq!(client_token("check-a", &check), client_token("check-a", &check));
+        assert_ne!(client_token("check-a", &check), client_token("check-a-2", &check));
+        assert_ne!(client_token("check-a", &check), client_token("check-a", &later));
+        assert_eq!(client_token("check-a", &check).len(), 64);
+    }
+}

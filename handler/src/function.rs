@@ -1,0 +1,54 @@
+//! Which of the artifact's functions a Lambda function is, by its configured handler.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use aws_lambda_events::sqs::SqsEvent;
+use lambda_runtime::{LambdaEvent, service_fn};
+
+use crate::clients::Clients;
+use crate::schedule_checks::ScheduleChecks;
+use crate::text::Quoted;
+
+/// A function of the artifact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Function {
+    /// `schedule-checks`
+    ScheduleChecks,
+}
+
+/// Why a configured handler is none of ours.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("this artifact has no function {0}; it has \"schedule-checks\"")]
+pub struct UnknownFunction(Quoted);
+
+impl FromStr for Function {
+    type Err = UnknownFunction;
+
+    fn from_str(handler: &str) -> Result<Self, UnknownFunction> {
+        match handler {
+            "schedule-checks" => Ok(Self::ScheduleChecks),
+            _ => Err(UnknownFunction(Quoted::of(handler))),
+        }
+    }
+}
+
+impl Function {
+    /// Takes invocations from the Lambda runtime API until the process ends.
+    ///
+    /// # Errors
+    /// The runtime API cannot be reached.
+    pub async fn serve(self) -> Result<(), lambda_runtime::Error> {
+        let clients = Arc::new(Clients::from_environment().await);
+        let clock = clients.clock();
+        match self {
+            Self::ScheduleChecks => {
+                let function = &ScheduleChecks::new(clients, clock);
+                let handle = async |event: LambdaEvent<SqsEvent>| {
+                    Ok::<_, std::convert::Infallible>(function.handle(event.payload).await)
+                };
+                lambda_runtime::run(service_fn(handle)).await
+            }
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! What ECR says of a repository that task definitions name: whether it is opted in, and which images the references
+//! mean.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
+
+use aws_sdk_ecr::types::{DescribeImagesFilter, ImageIdentifier, ImageStatusFilter};
+
+use crate::image::{Digest, Selector};
+use crate::opt_in::{OptIn, OptInTag};
+use crate::repository::Repository;
+
+/// ECR describes at most this many given images in one call.
+const IDS_PER_CALL: usize = 100;
+
+/// Why ECR's answer about a repository is missing.
+#[derive(Debug, thiserror::Error)]
+pub enum ResolveError {
+    /// A call failed.
+    #[error("{call} of repository {repository} failed")]
+    Call {
+        /// The repository.
+        repository: Repository,
+        /// The API call.
+        call: &'static str,
+        /// What it said.
+        source: Box<dyn Error + Send + Sync>,
+    },
+}
+
+/// Whether the repository is opted in; `None` if there is no such repository.
+///
+/// # Errors
+/// `ListTagsForResource` failed.
+pub async fn opt_in(
+    ecr: &aws_sdk_ecr::Client,
+    repository: &Repository,
+    tag: &OptInTag,
+) -> Result<Option<OptIn>, ResolveError> {
+    match ecr.list_tags_for_resource().resource_arn(repository.arn()).send().await {
+        Ok(answer) => Ok(Some(tag.judge(answer.tags().iter().map(|tag| (tag.key(), tag.value()))))),
+        Err(error) if error.as_service_error().is_some_and(|e| e.is_repository_not_found_exception()) => Ok(None),
+        Err(error) => Err(failed(repository, "ListTagsForResource", error)),
+    }
+}
+
+/// The digests that `selectors` mean at the moment; one that means no image is not in the answer. An index is meant
+/// itself, not its children.
+///
+/// # Errors
+/// `DescribeImages` failed otherwise than because there is no such image or repository.
+pub async fn digests(
+    ecr: &aws_sdk_ecr::Client,
+    repository: &Repository,
+    selectors: impl IntoIterator<Item = &Selector>,
+) -> Result<BTreeMap<Selector, Digest>, ResolveError> {
+    let selectors: BTreeSet<&Selector> = selectors.into_iter().collect();
+    let all: Vec<&Selector> = selectors.iter().copied().collect();
+    let mut open: Vec<Vec<&Selector>> = all.chunks(IDS_PER_CALL).map(<[_]>::to_vec).collect();
+    let mut found = BTreeMap::new();
+    while let Some(mut asked) = open.pop() {
+        let answer = ecr
+            .describe_images()
+            .registry_id(repository.registry.account.as_str())
+            .repository_name(repository.name.as_str())
+            .set_image_ids(Some(asked.iter().map(|selector| identifier(selector)).collect()))
+            // Archived images are not shown unless asked for.
+            .filter(DescribeImagesFilter::builder().image_status(ImageStatusFilter::Any).build())
+            .send()
+            .await;
+        match answer {
+            Ok(answer) => {
+                for image in answer.image_details() {
+                    let Some(digest) = image.image_digest().and_then(|d| d.parse::<Digest>().ok()) else { continue };
+                    let by_tag = image.image_tags().iter().filter_map(|tag| tag.parse().ok().map(Selector::Tag));
+                    let by_digest = std::iter::once(Selector::Digest(digest.clone()));
+                    let meant = by_tag.chain(by_digest).filter(|selector| selectors.contains(selector));
+                    found.extend(meant.map(|selector| (selector, digest.clone())));
+                }
+            }
+            Err(error) => match error.as_service_error() {
+                // One missing image fails the whole call, and the answer names no other: halving finds those that are
+                // there in few calls, as references to images that are gone are rare.
+                Some(service) if service.is_image_not_found_exception() => {
+                    if asked.len() > 1 {
+                        open.push(asked.split_off(asked.len() / 2));
+                        open.push(asked);
+                    }
+                }
+                Some(service) if service.is_repository_not_found_exception() => return Ok(BTreeMap::new()),
+                _ => return Err(failed(repository, "DescribeImages", error)),
+            },
+        }
+    }
+    Ok(found)
+}
+
+fn identifier(selector: &Selector) -> ImageIdentifier {
+    let id = ImageIdentifier::builder();
+    match selector {
+        Selector::Digest(digest) => id.image_digest(digest.as_str()).build(),
+        Selector::Tag(tag) => id.image_tag(tag.as_str()).build(),
+    }
+}
+
+fn failed(repository: &Repository, call: &'static str, error: impl Error + Send + Sync + 'static) -> ResolveError {
+    ResolveError::Call { repository: repository.clone(), call, source: Box::new(error) }
+}

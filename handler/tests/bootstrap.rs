@@ -1,0 +1,135 @@
+//! The shipped binary as Lambda runs it: a process that takes invocations from the runtime API.
+
+use std::collections::VecDeque;
+use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+/// The part of the Lambda runtime API that a function uses: hands out `invocations`, then keeps the function waiting,
+/// and notes what it answers as `(path, body)`.
+#[derive(Default)]
+struct RuntimeApi {
+    invocations: Mutex<VecDeque<Value>>,
+    answers: Mutex<Vec<(String, Value)>>,
+    answered: tokio::sync::Notify,
+}
+
+impl RuntimeApi {
+    async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, hyper::Error> {
+        let (head, body) = request.into_parts();
+        let body = body.collect().await?.to_bytes();
+        let response = Response::builder();
+        let path = head.uri.path();
+        let response = if head.method == Method::GET && path == "/2018-06-01/runtime/invocation/next" {
+            let next = self.invocations.lock().expect("no panic elsewhere").pop_front();
+            let Some(invocation) = next else { return std::future::pending().await };
+            response
+                .header("lambda-runtime-aws-request-id", "8476a536-e9f4-11e8-9739-2dfe598c3fcd")
+                .header("lambda-runtime-deadline-ms", "4102444800000")
+                .header("lambda-runtime-invoked-function-arn", "arn:aws:lambda:eu-west-1:111111111111:function:f")
+                .body(Full::from(invocation.to_string()))
+        } else {
+            let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+            self.answers.lock().expect("no panic elsewhere").push((path.to_owned(), body));
+            self.answered.notify_one();
+            response.status(StatusCode::ACCEPTED).body(Full::default())
+        };
+        Ok(response.expect("a valid response"))
+    }
+}
+
+fn bootstrap(handler: &str, runtime_api: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bootstrap"));
+    command.env_clear().envs([
+        ("_HANDLER", handler),
+        ("AWS_LAMBDA_RUNTIME_API", runtime_api),
+        ("AWS_LAMBDA_FUNCTION_NAME", "ecr-cleanup-schedule-checks"),
+        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256"),
+        ("AWS_LAMBDA_FUNCTION_VERSION", "1"),
+        ("AWS_LAMBDA_LOG_STREAM_NAME", "stream"),
+        ("AWS_LAMBDA_LOG_GROUP_NAME", "group"),
+        ("AWS_REGION", "eu-west-1"),
+        ("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE"),
+        ("AWS_SECRET_ACCESS_KEY", "example"),
+    ]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn log_lines(output: &Output) -> Vec<Value> {
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
+}
+
+#[tokio::test]
+async fn a_batch_is_taken_from_the_runtime_api_and_answered() {
+    let register = include_str!("../fixtures/cloudtrail-failed-call.json");
+    let good = json!({
+        "cleanup": {
+            "schemaVersion": 1, "name": "prod", "kind": "accounts",
+            "hub": {"account": "111111111111", "region": "eu-west-1"},
+            "aggregatorName": "a", "scheduleGroupName": "g",
+            "eventBusArn": "arn:aws:events:eu-west-1:111111111111:event-bus/b",
+            "schedulerRoleArn": "arn:aws:iam::111111111111:role/r",
+            "regions": ["eu-west-1"], "optInTag": {"key": "ecr-cleanup", "value": null},
+            "rollbackWindowHours": 24, "dryRun": false, "keepNewestImages": 0, "keepTagPatterns": [],
+        },
+        "event": serde_json::from_str::<Value>(register).unwrap(),
+    });
+    let api = Arc::new(RuntimeApi::default());
+    let batch = json!({"Records": [
+        {"messageId": "good", "body": good.to_string()},
+        {"messageId": "broken", "body": "not JSON"},
+    ]});
+    api.invocations.lock().unwrap().push_back(batch);
+
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let serving = tokio::spawn({
+        let api = api.clone();
+        async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let api = api.clone();
+                let service = service_fn(move |request| api.clone().handle(request));
+                tokio::spawn(
+                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service),
+                );
+            }
+        }
+    });
+    let mut process = bootstrap("schedule-checks", &address).spawn().unwrap();
+    api.answered.notified().await;
+    process.kill().unwrap();
+    let output = process.wait_with_output().unwrap();
+    serving.abort();
+
+    let path = "/2018-06-01/runtime/invocation/8476a536-e9f4-11e8-9739-2dfe598c3fcd/response";
+    let answer = json!({"batchItemFailures": [{"itemIdentifier": "broken"}]});
+    assert_eq!(*api.answers.lock().unwrap(), [(path.to_owned(), answer)]);
+    let lines = log_lines(&output);
+    let line =
+        |outcome: &str| lines.iter().find(|line| line["outcome"] == outcome).unwrap_or_else(|| panic!("{lines:#?}"));
+    assert_eq!(line("message failed")["message"], "broken");
+    assert_eq!(line("ignored")["ecr_cleanup"], "prod (accounts)");
+    assert_eq!(line("ignored")["reason"], "the API call failed with \"ClientException\"");
+}
+
+#[test]
+fn an_unknown_function_is_named_and_not_started() {
+    for handler in ["provider", "sweep", "it's"] {
+        let output = bootstrap(handler, "127.0.0.1:9").spawn().unwrap().wait_with_output().unwrap();
+        assert!(!output.status.success(), "{handler}");
+        let lines = log_lines(&output);
+        assert_eq!(lines.len(), 1, "{lines:#?}");
+        assert!(lines[0]["reason"].as_str().unwrap().contains(&format!("no function {handler:?}")), "{lines:#?}");
+    }
+}
