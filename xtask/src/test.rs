@@ -31,6 +31,8 @@ enum Step {
     Templates,
     /// The calls recorded by the Rust tests, by botocore's service models
     Models,
+    /// The simulated AWS and the emulators of others, call by call
+    Emulators,
 }
 
 impl Step {
@@ -43,6 +45,7 @@ impl Step {
             Self::Rust => "rust: all tests of the workspace",
             Self::Templates => "templates: cfn-lint and CloudFormation's meta-schema",
             Self::Models => "models: recorded calls against botocore's service models",
+            Self::Emulators => "emulators: the simulated AWS, moto and ministack, call by call",
         }
     }
 
@@ -69,6 +72,7 @@ impl Step {
             }
             Self::Templates => templates::check(),
             Self::Models => third_party::check_service_models(),
+            Self::Emulators => third_party::compare_with_emulators(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::Failure;
 use crate::python::Environment;
-use crate::run::{in_repository, run};
+use crate::run::{cargo, in_repository, run};
 
 /// Where the simulated AWS writes the calls that it answers during the tests.
 pub fn recorded_calls() -> PathBuf {
@@ -33,4 +33,29 @@ pub fn check_service_models() -> Result<(), Failure> {
         "Each line names a call of the product or an answer of the simulated AWS that AWS's own model does not allow.\n\
          Without recorded calls, run the whole: cargo xtask test --only rust,models",
     )
+}
+
+/// Compares the simulated AWS, call by call over HTTP, with emulators that others wrote.
+pub fn compare_with_emulators() -> Result<(), Failure> {
+    let boto = Environment::ready("botocore")?;
+    let moto = Environment::ready("moto")?;
+    let ministack = Environment::ready("ministack")?;
+    let advice = "The program that serves the simulated AWS does not build.";
+    run(cargo().args(["build", "--package", "simulated-aws", "--locked"]), advice)?;
+    run(
+        boto.python()
+            .arg("tests/third-party/emulators.py")
+            .arg(target_folder()?.join("debug/simulated-aws"))
+            .arg(moto.program("moto_server").get_program())
+            .arg(ministack.program("ministack").get_program()),
+        "Mend the simulated AWS, or, where the emulator is wrong, list the deviation with its reason in\n\
+         tests/third-party/calls/SERVICE.py.",
+    )
+}
+
+/// Where cargo puts what it builds.
+fn target_folder() -> Result<PathBuf, Failure> {
+    let executable = std::env::current_exe().map_err(|error| Failure(format!("cannot find this program: {error}")))?;
+    let folder = executable.ancestors().nth(2).map(PathBuf::from);
+    folder.ok_or_else(|| Failure(format!("{} is not in a target folder", executable.display())))
 }
