@@ -12,6 +12,7 @@ use aws_config::sts::AssumeRoleProvider;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_async::rt::sleep::TokioSleep;
 use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::http::{HttpClient, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector};
@@ -133,6 +134,22 @@ impl Clients {
     fn in_region(&self, region: &Region) -> SdkConfig {
         self.base.clone().into_builder().region(aws_types::region::Region::new(region.to_string())).build()
     }
+}
+
+/// A connector for requests that go to no AWS API, such as the answers to CloudFormation. It reads the system's root
+/// certificates.
+pub fn https_connector() -> SharedHttpConnector {
+    let settings = HttpConnectorSettings::builder()
+        .connect_timeout(Duration::from_secs(3))
+        .read_timeout(Duration::from_secs(20))
+        .build();
+    SharedHttpConnector::new(
+        aws_smithy_http_client::Connector::builder()
+            .tls_provider(Provider::Rustls(CryptoMode::Ring))
+            .connector_settings(settings)
+            .sleep_impl(TokioSleep::new())
+            .build(),
+    )
 }
 
 /// An HTTP client that is built on its first request: reading the system's root certificates takes longer than all else

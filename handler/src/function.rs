@@ -7,12 +7,15 @@ use aws_lambda_events::sqs::SqsEvent;
 use lambda_runtime::{LambdaEvent, service_fn};
 
 use crate::clients::Clients;
+use crate::provider::Provider;
 use crate::schedule_checks::ScheduleChecks;
 use crate::text::Quoted;
 
 /// A function of the artifact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Function {
+    /// `provider`
+    Provider,
     /// `schedule-checks`
     ScheduleChecks,
 }
@@ -27,6 +30,7 @@ impl FromStr for Function {
 
     fn from_str(handler: &str) -> Result<Self, UnknownFunction> {
         match handler {
+            "provider" => Ok(Self::Provider),
             "schedule-checks" => Ok(Self::ScheduleChecks),
             _ => Err(UnknownFunction(Quoted::of(handler))),
         }
@@ -37,11 +41,20 @@ impl Function {
     /// Takes invocations from the Lambda runtime API until the process ends.
     ///
     /// # Errors
-    /// The runtime API cannot be reached.
+    /// The function's environment lacks something, or the runtime API cannot be reached.
     pub async fn serve(self) -> Result<(), lambda_runtime::Error> {
         let clients = Arc::new(Clients::from_environment().await);
         let clock = clients.clock();
         match self {
+            Self::Provider => {
+                let connector = crate::clients::https_connector();
+                let provider = &Provider::new(clients.base(), connector, |name| std::env::var(name).ok())?;
+                let handle = async |event: LambdaEvent<serde_json::Value>| {
+                    let function_arn = &event.context.invoked_function_arn;
+                    provider.handle(event.payload, function_arn).await.map_err(lambda_runtime::Error::from)
+                };
+                lambda_runtime::run(service_fn(handle)).await
+            }
             Self::ScheduleChecks => {
                 let function = &ScheduleChecks::new(clients, clock);
                 let handle = async |event: LambdaEvent<SqsEvent>| {
