@@ -28,7 +28,7 @@ use serde_json::{Value, json};
 
 use crate::World;
 use crate::identity::{AccountId, Region};
-use crate::operation::{Access, Call, Operation, Protocol, Service, ServiceError};
+use crate::operation::{Access, Authorize, Call, Handler, Operation, Protocol, Service, ServiceError};
 
 pub use deployment::replace_tasks;
 pub use revision::make_service_older_than_revisions;
@@ -185,26 +185,39 @@ fn with_next(mut answer: Value, next: Option<String>) -> Value {
     answer
 }
 
-macro_rules! operation {
+macro_rules! reading {
     ($name:literal, $handle:path, [$($member:literal),*]) => {
-        Operation {
-            service: &SERVICE,
-            name: $name,
-            members: &[$($member),*],
-            http: None,
-            authorize: |world, call, input| authorize(world, call, input, $name),
-            handle: $handle,
-        }
+        operation($name, &[$($member),*], |world, call, input| authorize(world, call, input, $name), $handle)
     };
+}
+
+/// An operation that changes something: CloudTrail hears of it, whether it succeeds or fails.
+macro_rules! changing {
+    ($name:literal, $handle:path, [$($member:literal),*]) => {
+        operation(
+            $name,
+            &[$($member),*],
+            |world, call, input| authorize(world, call, input, $name),
+            |world, call, input| {
+                let outcome = $handle(world, call, input);
+                crate::cloudtrail::record(world, call, "ecs", $name, input, &outcome);
+                outcome
+            },
+        )
+    };
+}
+
+fn operation(name: &'static str, members: &'static [&'static str], authorize: Authorize, handle: Handler) -> Operation {
+    Operation { service: &SERVICE, name, members, http: None, authorize, handle }
 }
 
 pub(crate) fn operations() -> Vec<Operation> {
     vec![
-        operation!("CreateCluster", cluster::create, ["clusterName", "tags"]),
-        operation!("DeleteCluster", cluster::delete, ["cluster"]),
-        operation!("DescribeClusters", cluster::describe, ["clusters"]),
-        operation!("ListClusters", cluster::list, ["nextToken", "maxResults"]),
-        operation!(
+        changing!("CreateCluster", cluster::create, ["clusterName", "tags"]),
+        changing!("DeleteCluster", cluster::delete, ["cluster"]),
+        reading!("DescribeClusters", cluster::describe, ["clusters"]),
+        reading!("ListClusters", cluster::list, ["nextToken", "maxResults"]),
+        changing!(
             "RegisterTaskDefinition",
             task_definition::register,
             [
@@ -223,20 +236,20 @@ pub(crate) fn operations() -> Vec<Operation> {
                 "ephemeralStorage"
             ]
         ),
-        operation!("DeregisterTaskDefinition", task_definition::deregister, ["taskDefinition"]),
-        operation!("DeleteTaskDefinitions", task_definition::delete, ["taskDefinitions"]),
-        operation!("DescribeTaskDefinition", task_definition::describe, ["taskDefinition", "include"]),
-        operation!(
+        changing!("DeregisterTaskDefinition", task_definition::deregister, ["taskDefinition"]),
+        changing!("DeleteTaskDefinitions", task_definition::delete, ["taskDefinitions"]),
+        reading!("DescribeTaskDefinition", task_definition::describe, ["taskDefinition", "include"]),
+        reading!(
             "ListTaskDefinitions",
             task_definition::list,
             ["familyPrefix", "status", "sort", "nextToken", "maxResults"]
         ),
-        operation!(
+        reading!(
             "ListTaskDefinitionFamilies",
             task_definition::list_families,
             ["familyPrefix", "status", "nextToken", "maxResults"]
         ),
-        operation!(
+        changing!(
             "CreateService",
             service::create,
             [
@@ -254,26 +267,26 @@ pub(crate) fn operations() -> Vec<Operation> {
                 "clientToken"
             ]
         ),
-        operation!(
+        changing!(
             "UpdateService",
             service::update,
             ["cluster", "service", "desiredCount", "taskDefinition", "forceNewDeployment", "deploymentConfiguration"]
         ),
-        operation!("DeleteService", service::delete, ["cluster", "service", "force"]),
-        operation!("DescribeServices", service::describe, ["cluster", "services", "include"]),
-        operation!(
+        changing!("DeleteService", service::delete, ["cluster", "service", "force"]),
+        reading!("DescribeServices", service::describe, ["cluster", "services", "include"]),
+        reading!(
             "ListServices",
             service::list,
             ["cluster", "nextToken", "maxResults", "launchType", "schedulingStrategy"]
         ),
-        operation!(
+        reading!(
             "ListServiceDeployments",
             revision::list_deployments,
             ["service", "cluster", "status", "nextToken", "maxResults"]
         ),
-        operation!("DescribeServiceDeployments", revision::describe_deployments, ["serviceDeploymentArns"]),
-        operation!("DescribeServiceRevisions", revision::describe_revisions, ["serviceRevisionArns"]),
-        operation!(
+        reading!("DescribeServiceDeployments", revision::describe_deployments, ["serviceDeploymentArns"]),
+        reading!("DescribeServiceRevisions", revision::describe_revisions, ["serviceRevisionArns"]),
+        changing!(
             "CreateTaskSet",
             task_set::create,
             [
@@ -287,18 +300,18 @@ pub(crate) fn operations() -> Vec<Operation> {
                 "tags"
             ]
         ),
-        operation!("UpdateTaskSet", task_set::update, ["cluster", "service", "taskSet", "scale"]),
-        operation!("DeleteTaskSet", task_set::delete, ["cluster", "service", "taskSet", "force"]),
-        operation!("DescribeTaskSets", task_set::describe, ["cluster", "service", "taskSets"]),
-        operation!("UpdateServicePrimaryTaskSet", task_set::make_primary, ["cluster", "service", "primaryTaskSet"]),
-        operation!(
+        changing!("UpdateTaskSet", task_set::update, ["cluster", "service", "taskSet", "scale"]),
+        changing!("DeleteTaskSet", task_set::delete, ["cluster", "service", "taskSet", "force"]),
+        reading!("DescribeTaskSets", task_set::describe, ["cluster", "service", "taskSets"]),
+        changing!("UpdateServicePrimaryTaskSet", task_set::make_primary, ["cluster", "service", "primaryTaskSet"]),
+        changing!(
             "RunTask",
             task::run,
             ["cluster", "taskDefinition", "count", "launchType", "networkConfiguration", "startedBy", "clientToken"]
         ),
-        operation!("StopTask", task::stop, ["cluster", "task", "reason"]),
-        operation!("DescribeTasks", task::describe, ["cluster", "tasks"]),
-        operation!(
+        changing!("StopTask", task::stop, ["cluster", "task", "reason"]),
+        reading!("DescribeTasks", task::describe, ["cluster", "tasks"]),
+        reading!(
             "ListTasks",
             task::list,
             ["cluster", "family", "serviceName", "desiredStatus", "nextToken", "maxResults"]

@@ -515,3 +515,32 @@ fn config_hears_of_task_definitions_services_and_task_sets() {
     assert_eq!(of("AWS::ECS::TaskDefinition"), ["ResourceDiscovered", "OK"]);
     assert_eq!(of("AWS::ECS::Service"), ["ResourceDiscovered", "ResourceDeleted"]);
 }
+
+#[test]
+fn another_account_pulls_only_as_the_repositorys_policy_admits() {
+    let bench = bench();
+    let digest = bench.push("v1", "one");
+    let other = AccountId::new("222222222222").unwrap();
+    bench.aws.world().add_account(&other);
+    let call = |service: &str, operation: &str, input: Value| {
+        bench.aws.call(&other, &bench.region, service, operation, input).unwrap()
+    };
+    call("ecs", "CreateCluster", json!({"clusterName": "main"}));
+    let containers = json!([{"name": "main", "image": format!("{HOST}/app:v1")}]);
+    call("ecs", "RegisterTaskDefinition", json!({"family": "web", "containerDefinitions": containers}));
+    let service = json!({"cluster": "main", "serviceName": "web", "taskDefinition": "web", "desiredCount": 1});
+    call("ecs", "CreateService", service);
+    bench.minutes(1);
+    let denied = |outage: &Outage| matches!(outage.error, ecr::PullError::Denied { .. });
+    assert!(outages(&bench.aws.world()).iter().all(denied));
+    assert_eq!(bench.outages(), [false]);
+
+    let policy = json!({"Version": "2012-10-17", "Statement": [{
+        "Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::222222222222:root"},
+        "Action": ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
+    }]});
+    let input = json!({"repositoryName": "app", "policyText": policy.to_string()});
+    bench.aws.call(&bench.account, &bench.region, "ecr", "SetRepositoryPolicy", input).unwrap();
+    bench.minutes(10);
+    assert_eq!(bench.uses(), [(Some(digest), 1)]);
+}
