@@ -15,6 +15,7 @@ use super::Site;
 use super::items::{Item, RECORDER, TASK_DEFINITION};
 use super::recorder::Frequency;
 use crate::World;
+use crate::events::ServiceEvent;
 use crate::identity::{AccountId, Region};
 
 /// How long Config takes; each a shortest and a longest time, between which chance decides. AWS promises none of them.
@@ -323,7 +324,20 @@ fn tell(world: &mut World, (account, region): &Site, before: Option<&Item>, afte
             "configurationItemDiff": difference, "notificationCreationTime": written(now), "configurationItem": described,
         })
     };
-    world.config.recording.changes.push(Change { account: account.clone(), region: region.clone(), at: now, detail });
+    world.config.recording.changes.push(Change {
+        account: account.clone(),
+        region: region.clone(),
+        at: now,
+        detail: detail.clone(),
+    });
+    let event = ServiceEvent {
+        source: "aws.config".to_owned(),
+        detail_type: "Config Configuration Item Change".to_owned(),
+        resources: vec![item.arn.clone()],
+        time: now,
+        detail,
+    };
+    world.emit(account, region, event);
 }
 
 /// The properties that changed, each under its path; elements of lists count from 0.

@@ -218,6 +218,29 @@ fn changes_are_told_on_the_default_bus() {
 }
 
 #[test]
+fn a_rule_on_the_default_bus_forwards_an_item() {
+    let bench = bench();
+    let call = |service: &str, operation: &str, input: Value| {
+        bench.aws.call(&bench.workload, &bench.region, service, operation, input).unwrap()
+    };
+    let queue = "arn:aws:sqs:eu-west-1:222222222222:items";
+    let policy = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Resource": queue,
+        "Principal": {"Service": "events.amazonaws.com"}, "Action": "sqs:SendMessage"}]});
+    let made = call("sqs", "CreateQueue", json!({"QueueName": "items", "Attributes": {"Policy": policy.to_string()}}));
+    let pattern = json!({"source": ["aws.config"], "detail-type": ["Config Configuration Item Change"], "detail": {
+        "messageType": ["ConfigurationItemChangeNotification"],
+        "configurationItem": {"resourceType": ["AWS::ECS::TaskDefinition"], "configuration": {"Status": ["ACTIVE"]}}}});
+    call("events", "PutRule", json!({"Name": "items", "EventPattern": pattern.to_string()}));
+    call("events", "PutTargets", json!({"Rule": "items", "Targets": [{"Id": "queue", "Arn": queue}]}));
+    bench.record(task_definition("ACTIVE"));
+    bench.wait_an_hour();
+    let received = call("sqs", "ReceiveMessage", json!({"QueueUrl": made["QueueUrl"]}));
+    let event: Value = serde_json::from_str(received["Messages"][0]["Body"].as_str().unwrap()).unwrap();
+    assert_eq!((&event["account"], &event["resources"]), (&json!("222222222222"), &json!([ARN])));
+    assert_eq!(event["detail"]["configurationItem"]["ARN"], ARN);
+}
+
+#[test]
 fn an_item_too_large_for_an_event_is_told_as_a_summary() {
     let bench = bench();
     send_oversized_events(&mut bench.aws.world(), true);
