@@ -575,7 +575,15 @@ fn check_configuration(world: &World, arn: &str, input: &Value) -> Result<(), Se
     integer(input, "MemorySize", 128..=10_240).map_err(|error| invalid(error.message))?;
     if let Some(environment) = input.get("Environment") {
         only(environment, "Environment", &["Variables"])?;
-        let size: usize = tag_map(environment, "Variables").iter().map(|(key, value)| key.len() + value.len()).sum();
+        let variables = tag_map(environment, "Variables");
+        let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        let fits = |name: &String| {
+            name.len() > 1 && name.starts_with(|first: char| first.is_ascii_alphabetic()) && name.bytes().all(word)
+        };
+        if let Some(name) = variables.keys().find(|name| !fits(name)) {
+            return Err(invalid(format!("{name:?} is not the name of an environment variable")));
+        }
+        let size: usize = variables.iter().map(|(key, value)| key.len() + value.len()).sum();
         if size > 4_096 {
             return Err(invalid(
                 "Lambda was unable to configure your environment variables: they exceed the 4KB limit",

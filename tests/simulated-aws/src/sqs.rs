@@ -6,6 +6,9 @@
 //!
 //! (SQS Developer Guide and API reference.) FIFO queues and customer-managed keys are refused by name.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};

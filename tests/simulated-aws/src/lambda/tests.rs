@@ -33,7 +33,7 @@ pub(crate) fn function(
         "CreateFunction",
         json!({
             "FunctionName": name, "Handler": name, "Runtime": "provided.al2023", "Role": role, "Timeout": 30,
-            "Code": {"S3Bucket": "b", "S3Key": "k"},
+            "Code": {"S3Bucket": "artifacts", "S3Key": "k"},
         }),
     );
     seen
@@ -226,6 +226,56 @@ fn a_service_invokes_only_with_permission() {
     stage.call("lambda", "RemovePermission", json!({"FunctionName": "f", "StatementId": "s"}));
     assert_eq!(
         stage.try_call("lambda", "GetPolicy", json!({"FunctionName": "f"})).unwrap_err().code,
+        "ResourceNotFoundException"
+    );
+}
+
+#[test]
+fn a_function_is_described_changed_tagged_and_deleted() {
+    let stage = Stage::new();
+    function(&stage, "f", |_| Ok(json!({})));
+    let arn = format!("arn:aws:lambda:{}:{}:function:f", stage.region, stage.hub);
+    let before = stage.call("lambda", "GetFunction", json!({"FunctionName": arn}));
+    assert_eq!(
+        (&before["Configuration"]["Timeout"], &before["Configuration"]["MemorySize"]),
+        (&json!(30), &json!(128))
+    );
+    let code = json!({"FunctionName": "f", "S3Bucket": "artifacts", "S3Key": "other"});
+    let after = stage.call("lambda", "UpdateFunctionCode", code);
+    assert_ne!(after["CodeSha256"], before["Configuration"]["CodeSha256"]);
+    let change = json!({"FunctionName": "f", "Timeout": 60, "Environment": {"Variables": {"MODE": "1"}}});
+    stage.call("lambda", "UpdateFunctionConfiguration", change);
+    let configuration = stage.call("lambda", "GetFunctionConfiguration", json!({"FunctionName": "f"}));
+    assert_eq!(
+        (&configuration["Timeout"], &configuration["Environment"]["Variables"]["MODE"]),
+        (&json!(60), &json!("1"))
+    );
+    stage.call("lambda", "TagResource", json!({"Resource": arn, "Tags": {"a": "1", "b": "2"}}));
+    stage.call("lambda", "UntagResource", json!({"Resource": arn, "TagKeys": ["a"]}));
+    assert_eq!(stage.call("lambda", "ListTags", json!({"Resource": arn})), json!({"Tags": {"b": "2"}}));
+    stage.call("lambda", "PutFunctionEventInvokeConfig", json!({"FunctionName": "f", "MaximumRetryAttempts": 0}));
+    let config =
+        stage.call("lambda", "GetFunctionEventInvokeConfig", json!({"FunctionName": "f", "Qualifier": "$LATEST"}));
+    assert_eq!(config["MaximumRetryAttempts"], 0);
+    stage.call("lambda", "DeleteFunctionEventInvokeConfig", json!({"FunctionName": "f"}));
+    let table = [
+        ("GetFunctionEventInvokeConfig", json!({"FunctionName": "f"}), "ResourceNotFoundException"),
+        ("Invoke", json!({"FunctionName": "f"}), crate::operation::NOT_SIMULATED),
+        ("GetFunction", json!({"FunctionName": "f:1"}), crate::operation::NOT_SIMULATED),
+        ("GetFunction", json!({"FunctionName": "g"}), "ResourceNotFoundException"),
+        (
+            "UpdateFunctionConfiguration",
+            json!({"FunctionName": "f", "Environment": {"Variables": {"1": "1"}}}),
+            "InvalidParameterValueException",
+        ),
+        ("UpdateFunctionConfiguration", json!({"FunctionName": "f", "Timeout": 901}), "InvalidParameterValueException"),
+    ];
+    for (operation, input, code) in table {
+        assert_eq!(stage.try_call("lambda", operation, input).unwrap_err().code, code, "{operation}");
+    }
+    stage.call("lambda", "DeleteFunction", json!({"FunctionName": "f"}));
+    assert_eq!(
+        stage.try_call("lambda", "DeleteFunction", json!({"FunctionName": "f"})).unwrap_err().code,
         "ResourceNotFoundException"
     );
 }
