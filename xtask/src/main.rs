@@ -1,6 +1,7 @@
 //! What developers run, as `cargo xtask COMMAND`.
 
 mod dependencies;
+mod package;
 mod python;
 mod run;
 mod schema;
@@ -26,6 +27,8 @@ enum Command {
     Test(test::Options),
     /// Write the JSON Schemas of the resource beside provider-schema.
     Schema,
+    /// Build the Lambda artifact and the hub template that refers to it, into dist/.
+    Package(package::Options),
 }
 
 /// Why a command failed, and what to do about it.
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Test(options) => test::run_steps(&options),
         Command::Schema => schema::write(),
+        Command::Package(options) => package::package(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

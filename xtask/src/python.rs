@@ -3,6 +3,7 @@
 //! What is in an environment is `tests/third-party/requirements/NAME.txt`, every version pinned. An environment is
 //! made again when that file has changed.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -47,6 +48,13 @@ impl Environment {
     /// The environment's Python.
     pub fn python(&self) -> Command {
         self.program("python")
+    }
+
+    /// The search path with the environment's programs first.
+    pub fn search_path(&self) -> Result<OsString, Failure> {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders = std::iter::once(self.bin.clone()).chain(std::env::split_paths(&path));
+        std::env::join_paths(folders).map_err(|error| Failure(format!("cannot extend PATH: {error}")))
     }
 
     /// A program that a package of the environment brings.

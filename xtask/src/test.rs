@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 
 use crate::run::{cargo, run};
-use crate::{Failure, dependencies, schema, templates, third_party};
+use crate::{Failure, dependencies, package, schema, templates, third_party};
 
 /// What of the whole to run.
 #[derive(Args)]
@@ -33,6 +33,8 @@ enum Step {
     Models,
     /// The simulated AWS and the emulators of others, call by call
     Emulators,
+    /// The x86_64 artifact, built and started
+    Package,
 }
 
 impl Step {
@@ -46,6 +48,7 @@ impl Step {
             Self::Templates => "templates: cfn-lint and CloudFormation's meta-schema",
             Self::Models => "models: recorded calls against botocore's service models",
             Self::Emulators => "emulators: the simulated AWS, moto and ministack, call by call",
+            Self::Package => "package: the x86_64 artifact, built and started",
         }
     }
 
@@ -73,6 +76,7 @@ impl Step {
             Self::Templates => templates::check(),
             Self::Models => third_party::check_service_models(),
             Self::Emulators => third_party::compare_with_emulators(),
+            Self::Package => package::check(),
         }
     }
 }
