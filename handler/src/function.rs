@@ -6,6 +6,7 @@ use std::sync::Arc;
 use aws_lambda_events::sqs::SqsEvent;
 use lambda_runtime::{LambdaEvent, service_fn};
 
+use crate::check_images::CheckImages;
 use crate::clients::Clients;
 use crate::provider::Provider;
 use crate::schedule_checks::ScheduleChecks;
@@ -18,11 +19,13 @@ pub enum Function {
     Provider,
     /// `schedule-checks`
     ScheduleChecks,
+    /// `check-images`
+    CheckImages,
 }
 
 /// Why a configured handler is none of ours.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("this artifact has no function {0}; it has \"schedule-checks\"")]
+#[error("this artifact has no function {0}; it has \"schedule-checks\" and \"check-images\"")]
 pub struct UnknownFunction(Quoted);
 
 impl FromStr for Function {
@@ -32,6 +35,7 @@ impl FromStr for Function {
         match handler {
             "provider" => Ok(Self::Provider),
             "schedule-checks" => Ok(Self::ScheduleChecks),
+            "check-images" => Ok(Self::CheckImages),
             _ => Err(UnknownFunction(Quoted::of(handler))),
         }
     }
@@ -57,6 +61,13 @@ impl Function {
             }
             Self::ScheduleChecks => {
                 let function = &ScheduleChecks::new(clients, clock);
+                let handle = async |event: LambdaEvent<SqsEvent>| {
+                    Ok::<_, std::convert::Infallible>(function.handle(event.payload).await)
+                };
+                lambda_runtime::run(service_fn(handle)).await
+            }
+            Self::CheckImages => {
+                let function = &CheckImages::new(clients, clock);
                 let handle = async |event: LambdaEvent<SqsEvent>| {
                     Ok::<_, std::convert::Infallible>(function.handle(event.payload).await)
                 };

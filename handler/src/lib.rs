@@ -6,6 +6,7 @@
 pub mod account;
 pub mod batch;
 pub mod causes;
+pub mod check_images;
 pub mod checks;
 pub mod clients;
 pub mod clock;

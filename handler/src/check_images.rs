@@ -1,0 +1,741 @@
+//! The function `check-images`: whether images whose check is due are still used, and their deletion when they are not.
+//!
+//! # Expected flow
+//! A batch of `Image Deletion Check Due` messages is grouped by EcrCleanup, registry and repository, so that its messages
+//! share their work: [`registry`] reads the repositories, [`workloads`] who may pull from them, [`coverage`] proves the
+//! accounts and regions concerned, the [`aggregator`] and [`deployments`] show what runs, [`usage`] matches it with the
+//! images' names. Of each image that makes the [`evidence`], from which [`verdict::judge`] decides. [`deletion`] carries
+//! out, [`outcome`] tells everyone.
+//!
+//! # Guarantees
+//! - S1, S2: see [`evidence`] and [`verdict`]. Whatever fails on the way is a gap in the evidence and postpones.
+//! - S3: opt-in is looked up here and again right before deleting.
+//! - S5: of a message only the image, the latest change known and the count of postponements are used, after parsing.
+//! - S7: every step can be done again. An image that is gone is done; a message is finished only when its outcome is
+//!   published and, if it is postponed, its next check is scheduled.
+//! - A message older than 15 minutes may carry old settings: it is scheduled afresh and nothing else.
+//!
+//! # Assumptions
+//! A task definition's images never change; a repository holds fewer images than fit into memory.
+//!
+//! # Permissions
+//! The function's role, in the hub (`NAME` stands for any EcrCleanup's name and kind):
+//! - `ecr:DescribeRepositories`, `ecr:ListTagsForResource`, `ecr:GetRepositoryPolicy`, `ecr:DescribeImages`,
+//!   `ecr:BatchGetImage` on the repositories of the account; `ecr:BatchDeleteImage` there only where
+//!   `aws:ResourceTag/KEY` exists for one of the opt-in tag's keys; `ecr:DescribePullThroughCacheRules` on `*`.
+//! - `config:SelectAggregateResourceConfig`, `config:DescribeConfigurationAggregators`,
+//!   `config:DescribeConfigurationAggregatorSourcesStatus` on the aggregators (the latter two know no resource).
+//! - `organizations:ListAccountsForParent`, `organizations:ListOrganizationalUnitsForParent`, `organizations:ListAccounts`
+//!   on `*`, for workloads that are an organization.
+//! - `sts:AssumeRole` on `arn:*:iam::*:role/ecr-cleanup-*` (the evidence roles).
+//! - `scheduler:CreateSchedule`, `scheduler:GetSchedule`, `scheduler:UpdateSchedule` on `schedule/ecr-cleanup-*/check-*`,
+//!   `iam:PassRole` on the schedules' role to `scheduler.amazonaws.com`.
+//! - `events:PutEvents` on the buses `ecr-cleanup-*`.
+//! - `sqs:ReceiveMessage`, `sqs:DeleteMessage`, `sqs:GetQueueAttributes` on its queue, and its log group.
+//!
+//! The evidence role, in every account and region that may pull, trusting this function's role only:
+//! - `config:DescribeConfigurationRecorders`, `config:DescribeConfigurationRecorderStatus` on `*`.
+//! - `ecs:DescribeServices`, `ecs:DescribeServiceRevisions`, `ecs:DescribeTaskDefinition` on `*` (in its region).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+use futures::lock::Mutex;
+use jiff::{SignedDuration, Timestamp};
+
+use self::aggregator::Aggregator;
+use self::coverage::Proofs;
+use self::deletion::Deleted;
+use self::deployments::KnownRevisions;
+use self::evidence::{Because, Covered, Evidence, Found, Gap, OtherPullers, Participation, Presence, Use};
+use self::outcome::{Outcome, OutcomeKind};
+use self::policy::Policy;
+use self::queries::Names as ImageNames;
+use self::registry::{Images, RepositoryFacts};
+use self::usage::{Landscape, LiveService, Named, Place, Revision, Usage};
+use self::verdict::{Deletion, Postponement, Verdict, judge};
+use self::workloads::{Pullers, Standing, Workloads};
+use crate::account::AccountId;
+use crate::batch::{Batch, Failures};
+use crate::checks::{self, Candidate, CheckDue};
+use crate::clients::Clients;
+use crate::clock::Clock;
+use crate::image::{Digest, ImageId, Tag};
+use crate::names::{CHECK_DUE, EVENT_SOURCE};
+use crate::repository::{Registry, Repository, RepositoryName};
+use crate::settings::{Envelope, Settings};
+
+pub mod aggregator;
+pub mod coverage;
+pub mod deletion;
+pub mod deployments;
+pub mod evidence;
+pub mod failed_call;
+pub mod outcome;
+pub mod policy;
+pub mod pullers;
+pub mod queries;
+pub mod registry;
+pub mod rows;
+pub mod usage;
+pub mod verdict;
+pub mod workloads;
+
+/// The first delay of a check that is put off for want of evidence; it doubles each time.
+const FIRST_DELAY: SignedDuration = SignedDuration::from_mins(15);
+
+/// The longest such delay.
+const LONGEST_DELAY: SignedDuration = SignedDuration::from_hours(24);
+
+/// The function.
+#[derive(Debug)]
+pub struct CheckImages {
+    clients: Arc<Clients>,
+    clock: Clock,
+    remembered: Mutex<Remembered>,
+}
+
+/// What a warm function remembers: proofs of coverage for 15 minutes, and what never changes.
+#[derive(Debug, Default)]
+struct Remembered {
+    proofs: Proofs,
+    revisions: KnownRevisions,
+}
+
+/// The checks of one EcrCleanup that are due.
+#[derive(Debug)]
+struct Request {
+    settings: Settings,
+    repositories: BTreeMap<Repository, BTreeMap<Digest, Due>>,
+}
+
+/// A check that is due, of one or several messages.
+#[derive(Debug, Clone)]
+struct Due {
+    last_change: Timestamp,
+    postponements: u32,
+    messages: BTreeSet<String>,
+    /// All of its messages came in time.
+    fresh: bool,
+}
+
+/// Why a message asks for nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+enum Refused {
+    #[error("the message is no image deletion check: {source_name} {detail_type}")]
+    OtherEvent { source_name: String, detail_type: String },
+    #[error("the check was not put on the bus by the hub, but by account {0}")]
+    OtherAccount(String),
+    #[error("the check cannot be read: {0}")]
+    Unreadable(String),
+    #[error("{0} is not in one of the registries that are cleaned up")]
+    OtherRegistry(Repository),
+}
+
+/// Why a decision could not be finished, so that its messages come again.
+#[derive(Debug, thiserror::Error)]
+enum Unfinished {
+    #[error("the deletion of {image} failed: {reason}")]
+    Deletion { image: ImageId, reason: String },
+}
+
+impl CheckImages {
+    /// The function, calling AWS through `clients` and telling the time by `clock`.
+    pub fn new(clients: Arc<Clients>, clock: Clock) -> Self {
+        Self { clients, clock, remembered: Mutex::default() }
+    }
+
+    /// Handles one batch and answers which of its messages are to be delivered again.
+    pub async fn handle(&self, event: SqsEvent) -> SqsBatchResponse {
+        let Batch { messages, mut failures } = Batch::read(event);
+        let now = self.clock.now();
+        let mut requests: Vec<Request> = Vec::new();
+        for message in messages {
+            let fresh = message.envelope.is_fresh(now);
+            match due(&message.envelope, now) {
+                Ok(due) => add(&mut requests, message.envelope.settings, due, message.id, fresh),
+                Err(refused) => failures.add(&message.id, &refused),
+            }
+        }
+        let mut remembered = self.remembered.lock().await;
+        for request in requests {
+            self.check(request, &mut remembered, &mut failures).await;
+        }
+        failures.into_response()
+    }
+
+    /// Judges and acts on everything that one EcrCleanup is asked for.
+    async fn check(&self, request: Request, remembered: &mut Remembered, failures: &mut Failures) {
+        let settings = &request.settings;
+        let mut judged: BTreeMap<Repository, (Option<Participation>, BTreeMap<Digest, Judged>)> = BTreeMap::new();
+        let mut looked_at: BTreeMap<Repository, BTreeMap<Digest, Due>> = BTreeMap::new();
+        for (repository, checks) in &request.repositories {
+            for (digest, due) in checks {
+                if due.fresh {
+                    looked_at.entry(repository.clone()).or_default().insert(digest.clone(), due.clone());
+                } else {
+                    let late = "the message is older than 15 minutes and may carry old settings";
+                    let verdict = Verdict::Postpone(Postponement::Missing(vec![Because::new(Gap::Message, late)]));
+                    let (_, images) = judged.entry(repository.clone()).or_default();
+                    images.insert(digest.clone(), Judged { verdict, tags: Vec::new() });
+                }
+            }
+        }
+        if !looked_at.is_empty() {
+            for (repository, (participation, images)) in self.judge_all(settings, &looked_at, remembered).await {
+                let (known, all) = judged.entry(repository).or_default();
+                *known = participation;
+                all.extend(images);
+            }
+        }
+        for (repository, (participation, images)) in judged {
+            let checks = &request.repositories[&repository];
+            let outcomes = self.act(settings, &repository, participation, images, checks, failures).await;
+            outcome::log(settings, &repository, &outcomes);
+            let events = outcome::events(settings, &repository, &outcomes);
+            if let Err(error) = outcome::publish(self.clients.eventbridge(), settings, &events).await {
+                for due in checks.values() {
+                    due.messages.iter().for_each(|id| failures.add(id, &error));
+                }
+            }
+        }
+    }
+
+    /// Gathers the evidence of all images and judges each.
+    async fn judge_all(
+        &self,
+        settings: &Settings,
+        checks: &BTreeMap<Repository, BTreeMap<Digest, Due>>,
+        remembered: &mut Remembered,
+    ) -> BTreeMap<Repository, (Option<Participation>, BTreeMap<Digest, Judged>)> {
+        let clients = &*self.clients;
+        let aggregator = Aggregator { config: clients.config(), name: &settings.aggregator_name };
+        let repositories = self.repositories(settings, checks).await;
+        let taking_part: BTreeMap<&Repository, &RepositoryFacts> = repositories
+            .iter()
+            .filter(|(_, facts)| {
+                takes_part(settings, facts) && facts.images.known().is_none_or(|images| !images.is_empty())
+            })
+            .collect();
+
+        let mut workloads = Err(Because::new(Gap::Coverage, "nobody was looked for"));
+        if !taking_part.is_empty() {
+            workloads = Workloads::gather(clients, settings, &aggregator).await;
+        }
+        if let Ok(workloads) = &mut workloads {
+            for facts in taking_part.values() {
+                if let Some(admitted) = facts.admitted.known() {
+                    workloads.look_up(clients, settings, admitted).await;
+                }
+            }
+        }
+        let pullers: BTreeMap<&Repository, Result<Pullers, Because>> = taking_part
+            .iter()
+            .map(|(repository, facts)| {
+                let pullers = match (&workloads, &facts.admitted) {
+                    (Ok(workloads), Found::Known(admitted)) => workloads.pullers(settings, admitted),
+                    (Err(because), _) | (_, Found::Missing(because)) => Err(because.clone()),
+                };
+                (*repository, pullers)
+            })
+            .collect();
+        let places_of = |pullers: &Pullers| -> BTreeSet<Place> {
+            let places = |account: &AccountId| {
+                let account = account.clone();
+                settings.regions.iter().map(move |region| (account.clone(), region.clone()))
+            };
+            pullers.may_pull.iter().flat_map(places).collect()
+        };
+        let places: BTreeSet<Place> = pullers.values().flatten().flat_map(places_of).collect();
+        // An account that Organizations calls suspended cannot be asked.
+        let askable = places.iter().filter(|(account, _)| standing(&workloads, account).is_ok()).cloned().collect();
+        let now = self.clock.now();
+        let coverage =
+            coverage::prove(clients, &settings.names, &aggregator, &askable, &mut remembered.proofs, now).await;
+
+        let landscape = if places.is_empty() {
+            nobody_looked()
+        } else {
+            self.landscape(settings, &aggregator, &places, &taking_part, &mut remembered.revisions).await
+        };
+
+        let policy = Policy::new(
+            settings.rollback_window(),
+            settings.keep_newest_images as usize,
+            settings.keep_tag_patterns.clone(),
+            settings.dry_run,
+        );
+        let mut judged = BTreeMap::new();
+        for (repository, facts) in &repositories {
+            let due = &checks[repository];
+            let participation = facts.tags.clone().map(|tags| policy::participation(&settings.opt_in_tag, &tags));
+            let shared = match pullers.get(repository) {
+                Some(Ok(pullers)) => {
+                    let places = places_of(pullers);
+                    let revisions = self.revisions(settings, &aggregator, repository, facts, due.keys()).await;
+                    Ok(Shared { pullers, covered: covered(&workloads, &coverage, &places), places, revisions })
+                }
+                Some(Err(because)) => Err(because.clone()),
+                None => Err(Because::new(Gap::Usage, "the repository does not take part, so nothing was looked up")),
+            };
+            let images = evidence_of(repository, facts, &participation, shared, &landscape, due)
+                .into_iter()
+                .map(|(digest, evidence)| {
+                    let tags = match evidence.image.known() {
+                        Some(Presence::Present(image)) => image.tags.iter().cloned().collect(),
+                        _ => Vec::new(),
+                    };
+                    (digest, Judged { verdict: judge(&evidence, &policy, self.clock.now()), tags })
+                })
+                .collect();
+            judged.insert(repository.clone(), (participation.known().cloned(), images));
+        }
+        judged
+    }
+
+    /// What ECR tells about the repositories. One that does not take part is not looked at any further.
+    async fn repositories(
+        &self,
+        settings: &Settings,
+        checks: &BTreeMap<Repository, BTreeMap<Digest, Due>>,
+    ) -> BTreeMap<Repository, RepositoryFacts> {
+        let mut by_registry: BTreeMap<&Registry, BTreeSet<&RepositoryName>> = BTreeMap::new();
+        for repository in checks.keys() {
+            by_registry.entry(&repository.registry).or_default().insert(&repository.name);
+        }
+        let mut facts = BTreeMap::new();
+        for (registry, names) in by_registry {
+            let ecr = self.clients.ecr(&registry.region);
+            let mutabilities = registry::mutabilities(&ecr, registry, &names).await;
+            let caches = registry::pull_through_caches(&ecr, registry).await;
+            for name in names {
+                let repository = Repository { registry: registry.clone(), name: name.clone() };
+                let mutability = match &mutabilities {
+                    Ok(found) => found.get(name).copied(),
+                    Err(because) => {
+                        facts.insert(repository, RepositoryFacts::unknown(because));
+                        continue;
+                    }
+                };
+                let Some(mutability) = mutability else {
+                    facts.insert(repository, RepositoryFacts::gone());
+                    continue;
+                };
+                let tags: Found<_> = registry::resource_tags(&ecr, &repository).await.into();
+                let mut known = RepositoryFacts {
+                    tags,
+                    mutability: Found::Known(mutability),
+                    pull_through_cache: caches.clone().map(|prefixes| registry::cached_by(&prefixes, name)).into(),
+                    ..RepositoryFacts::unknown(&Because::new(Gap::Repository, "the repository does not take part"))
+                };
+                if takes_part(settings, &known) {
+                    known.admitted = registry::admitted(&ecr, &repository).await.into();
+                    known.images = registry::images(&ecr, &repository).await.into();
+                    known.children = match &known.images {
+                        Found::Known(images) => registry::children(&ecr, &repository, images).await.into(),
+                        Found::Missing(because) => Found::Missing(because.clone()),
+                    };
+                }
+                facts.insert(repository, known);
+            }
+        }
+        facts
+    }
+
+    /// What runs, over everything that is aggregated and in the places that may pull.
+    async fn landscape(
+        &self,
+        settings: &Settings,
+        aggregator: &Aggregator<'_>,
+        places: &BTreeSet<Place>,
+        repositories: &BTreeMap<&Repository, &RepositoryFacts>,
+        known: &mut KnownRevisions,
+    ) -> Landscape {
+        let (clients, names, hub) = (&*self.clients, &settings.names, &settings.hub.account);
+        let runners = aggregator.select(Gap::Usage, &queries::runners(), |row| row.runner()).await;
+        let other_users = aggregator.select(Gap::Usage, &queries::other_users(hub), |row| row.other_user(hub)).await;
+        let mut live: BTreeMap<Place, Result<Vec<LiveService>, Because>> = BTreeMap::new();
+        for place in places {
+            let services = match &runners {
+                Ok(runners) => deployments::live_services(clients, names, place, runners).await,
+                Err(because) => Err(because.clone()),
+            };
+            live.insert(place.clone(), services);
+        }
+        let run: BTreeSet<_> =
+            live.values().flatten().flatten().flat_map(|s| s.task_definitions.iter()).cloned().collect();
+        let live_revisions = deployments::images_of(clients, names, aggregator, hub, run.iter().collect(), known).await;
+        let at_hand: BTreeSet<&Repository> = repositories.keys().copied().collect();
+        for (place, services) in &mut live {
+            if let Ok(services) = services {
+                deployments::ask_for_pinned_digests(clients, names, place, services, &live_revisions, &at_hand).await;
+            }
+        }
+        Landscape {
+            runners: runners.into(),
+            other_users: other_users.into(),
+            live: live.into_iter().map(|(place, services)| (place, services.into())).collect(),
+            live_revisions,
+        }
+    }
+
+    /// The revisions that name the images at hand: by repository, if that takes no more pages than the exact queries
+    /// would take; else by every exact spelling.
+    async fn revisions<'a>(
+        &self,
+        settings: &Settings,
+        aggregator: &Aggregator<'_>,
+        repository: &Repository,
+        facts: &RepositoryFacts,
+        digests: impl Iterator<Item = &'a Digest>,
+    ) -> Result<Vec<Revision>, Because> {
+        let (Some(images), Some(children)) = (facts.images.known(), facts.children.known()) else {
+            return Ok(Vec::new());
+        };
+        let names: Vec<ImageNames> = digests
+            .filter_map(|digest| images.get(digest))
+            .map(|image| ImageNames {
+                tags: image.tags.clone(),
+                digests: children.get(&image.digest).into_iter().flatten().chain([&image.digest]).cloned().collect(),
+            })
+            .collect();
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let queries = queries::revisions(repository, &names)
+            .map_err(|error| Because::new(Gap::Usage, format!("{repository}: {error}")))?;
+        let read = |row: &rows::Row| row.revision(&settings.hub.account);
+        if queries.exact.len() > queries.by_repository.len() {
+            let mut found = Some(Vec::new());
+            let mut pages = queries.exact.len();
+            for expression in &queries.by_repository {
+                let more = aggregator.select_pages(Gap::Usage, expression, pages, read).await?;
+                pages = pages.saturating_sub(more.as_ref().map_or(pages, |more| more.len() / 100 + 1));
+                found = found.zip(more).map(|(mut found, more)| {
+                    found.extend(more);
+                    found
+                });
+            }
+            if let Some(found) = found {
+                return Ok(found);
+            }
+        }
+        let mut found = Vec::new();
+        for expression in &queries.exact {
+            found.extend(aggregator.select(Gap::Usage, expression, read).await?);
+        }
+        Ok(found)
+    }
+
+    /// Carries out the verdicts on the images of one repository.
+    async fn act(
+        &self,
+        settings: &Settings,
+        repository: &Repository,
+        participation: Option<Participation>,
+        images: BTreeMap<Digest, Judged>,
+        checks: &BTreeMap<Digest, Due>,
+        failures: &mut Failures,
+    ) -> Vec<Outcome> {
+        let mut outcomes = Vec::new();
+        let mut deletions: Vec<Deletion> = Vec::new();
+        let mut postponed: Vec<(Digest, Vec<Tag>, Postponement)> = Vec::new();
+        for (digest, Judged { verdict, tags }) in images {
+            match verdict {
+                Verdict::Delete(deletion) => deletions.push(deletion),
+                Verdict::Postpone(postponement) => postponed.push((digest, tags, postponement)),
+                Verdict::Keep(reason) => {
+                    let (code, reason) = (reason.code(), reason.text());
+                    outcomes.push(Outcome { digest, tags, kind: OutcomeKind::Kept, code, reason });
+                }
+                // By an earlier delivery of the message, whose outcome may not have been published, or by somebody else.
+                Verdict::Gone => outcomes.push(Outcome {
+                    digest,
+                    tags,
+                    kind: OutcomeKind::Deleted { with: Vec::new(), bytes: 0 },
+                    code: "already-gone",
+                    reason: "it was gone already".into(),
+                }),
+            }
+        }
+        if let (false, Some(participation)) = (deletions.is_empty(), &participation) {
+            let tags: BTreeMap<Digest, Vec<Tag>> = deletions
+                .iter()
+                .map(|deletion| (deletion.image().digest.clone(), deletion.image().tags.iter().cloned().collect()))
+                .collect();
+            let ecr = self.clients.ecr(&repository.registry.region);
+            let deleted = deletion::delete(&ecr, repository, &settings.opt_in_tag, participation, deletions).await;
+            for (digest, deleted) in deleted {
+                let tags = tags.get(&digest).cloned().unwrap_or_default();
+                match deleted {
+                    Deleted::Gone { with, bytes } => outcomes.push(Outcome {
+                        digest,
+                        tags,
+                        kind: OutcomeKind::Deleted { with, bytes },
+                        code: "unused",
+                        reason: "nothing uses it".into(),
+                    }),
+                    Deleted::Kept { code, text } => {
+                        outcomes.push(Outcome { digest, tags, kind: OutcomeKind::Kept, code, reason: text });
+                    }
+                    Deleted::Changed(text) => {
+                        let text = format!("it changed while it was looked at: {text}");
+                        let missing = Postponement::Missing(vec![Because::new(Gap::Images, text)]);
+                        postponed.push((digest, tags, missing));
+                    }
+                    Deleted::Failed(reason) => {
+                        let image = ImageId { repository: repository.clone(), digest: digest.clone() };
+                        let error = Unfinished::Deletion { image, reason: reason.clone() };
+                        checks[&digest].messages.iter().for_each(|id| failures.add(id, &error));
+                        outcomes.push(Outcome { digest, tags, kind: OutcomeKind::Failed, code: "failed", reason });
+                    }
+                }
+            }
+        }
+        for (digest, tags, postponement) in postponed {
+            let due = &checks[&digest];
+            let candidate = put_off(repository, &digest, due, &postponement, self.clock.now());
+            let (code, reason) = (postponement.code(), postponement.text());
+            match checks::ensure(self.clients.scheduler(), settings, self.clock.now(), &candidate).await {
+                Ok(scheduled) => outcomes.push(Outcome {
+                    digest,
+                    tags,
+                    kind: OutcomeKind::Postponed { until: scheduled.at, postponements: candidate.postponements },
+                    code,
+                    reason,
+                }),
+                Err(error) => due.messages.iter().for_each(|id| failures.add(id, &error)),
+            }
+        }
+        outcomes
+    }
+}
+
+/// A verdict with the tags that the image had.
+#[derive(Debug)]
+struct Judged {
+    verdict: Verdict,
+    tags: Vec<Tag>,
+}
+
+/// What the images of a repository share.
+struct Shared<'a> {
+    pullers: &'a Pullers,
+    places: BTreeSet<Place>,
+    covered: Result<Covered, Because>,
+    revisions: Result<Vec<Revision>, Because>,
+}
+
+impl RepositoryFacts {
+    /// Nothing is known, for one reason.
+    fn unknown(because: &Because) -> Self {
+        Self {
+            tags: Found::Missing(because.clone()),
+            mutability: Found::Missing(because.clone()),
+            admitted: Found::Missing(because.clone()),
+            pull_through_cache: Found::Missing(because.clone()),
+            images: Found::Missing(because.clone()),
+            children: Found::Missing(because.clone()),
+        }
+    }
+
+    /// The repository is gone with all its images.
+    fn gone() -> Self {
+        let gone = Because::new(Gap::Repository, "the repository is gone");
+        Self { images: Found::Known(Images::new()), ..Self::unknown(&gone) }
+    }
+}
+
+/// What a message asks for. No change lies in the future.
+fn due(envelope: &Envelope, now: Timestamp) -> Result<CheckDue, Refused> {
+    let Envelope { settings, event } = envelope;
+    if event.source != EVENT_SOURCE || event.detail_type != CHECK_DUE {
+        return Err(Refused::OtherEvent { source_name: event.source.clone(), detail_type: event.detail_type.clone() });
+    }
+    if event.account != settings.hub.account {
+        return Err(Refused::OtherAccount(event.account.to_string()));
+    }
+    let mut due: CheckDue =
+        serde_json::from_value(event.detail.clone()).map_err(|error| Refused::Unreadable(error.to_string()))?;
+    if !settings.cleans_up(&due.repository.registry) {
+        return Err(Refused::OtherRegistry(due.repository));
+    }
+    due.last_change = due.last_change.min(now);
+    Ok(due)
+}
+
+/// Adds a check to the request of its EcrCleanup.
+fn add(requests: &mut Vec<Request>, settings: Settings, due: CheckDue, message: String, fresh: bool) {
+    let at = requests.iter().position(|request| request.settings == settings).unwrap_or_else(|| {
+        requests.push(Request { settings, repositories: BTreeMap::new() });
+        requests.len() - 1
+    });
+    let checks = requests[at].repositories.entry(due.repository).or_default();
+    let known = checks.entry(due.digest).or_insert_with(|| Due {
+        last_change: due.last_change,
+        postponements: due.postponements,
+        messages: BTreeSet::new(),
+        fresh,
+    });
+    known.last_change = known.last_change.max(due.last_change);
+    known.postponements = known.postponements.max(due.postponements);
+    known.fresh &= fresh;
+    known.messages.insert(message);
+}
+
+/// The next check of an image whose check is put off.
+fn put_off(
+    repository: &Repository,
+    digest: &Digest,
+    due: &Due,
+    postponement: &Postponement,
+    now: Timestamp,
+) -> Candidate {
+    let image = ImageId { repository: repository.clone(), digest: digest.clone() };
+    let (not_before, postponements) = match postponement {
+        Postponement::TooEarly { until, .. } => (*until, 0),
+        Postponement::Missing(_) => (now + delay(due.postponements), due.postponements.saturating_add(1)),
+    };
+    Candidate { image, last_change: due.last_change, not_before, postponements }
+}
+
+/// How long a check waits for evidence after this many postponements.
+fn delay(postponements: u32) -> SignedDuration {
+    let doubled = 1i32.checked_shl(postponements.min(16)).unwrap_or(i32::MAX);
+    FIRST_DELAY.checked_mul(doubled).unwrap_or(LONGEST_DELAY).min(LONGEST_DELAY)
+}
+
+fn takes_part(settings: &Settings, facts: &RepositoryFacts) -> bool {
+    facts
+        .tags
+        .known()
+        .is_some_and(|tags| matches!(policy::participation(&settings.opt_in_tag, tags), Participation::In(_)))
+}
+
+fn nobody_looked() -> Landscape {
+    let because = Because::new(Gap::Usage, "it is not known who may pull, so nothing was looked up");
+    Landscape {
+        runners: Found::Missing(because.clone()),
+        other_users: Found::Missing(because),
+        live: BTreeMap::new(),
+        live_revisions: BTreeMap::new(),
+    }
+}
+
+fn standing(workloads: &Result<Workloads, Because>, account: &AccountId) -> Result<(), Because> {
+    match workloads.as_ref().map_err(Clone::clone)?.accounts.get(account) {
+        Some(Standing::Active) => Ok(()),
+        Some(Standing::Inactive(state)) => Err(Because::new(
+            Gap::Coverage,
+            format!("account {account} is not covered: Organizations calls it {state}"),
+        )),
+        None => Err(Because::new(Gap::Coverage, format!("account {account} is not among the workloads"))),
+    }
+}
+
+/// Whether all places of a repository are proven.
+fn covered(
+    workloads: &Result<Workloads, Because>,
+    proofs: &BTreeMap<Place, Result<(), Because>>,
+    places: &BTreeSet<Place>,
+) -> Result<Covered, Because> {
+    for place in places {
+        standing(workloads, &place.0)?;
+        match proofs.get(place) {
+            Some(proof) => proof.clone()?,
+            None => {
+                let text = format!("account {} in {} was not asked", place.0, place.1);
+                return Err(Because::new(Gap::Coverage, text));
+            }
+        }
+    }
+    if places.is_empty() {
+        return Err(Because::new(Gap::Coverage, "there is no account and region to cover"));
+    }
+    Ok(Covered { pairs: places.len() })
+}
+
+/// The evidence of each image of one repository whose check is due.
+fn evidence_of(
+    repository: &Repository,
+    facts: &RepositoryFacts,
+    participation: &Found<Participation>,
+    shared: Result<Shared<'_>, Because>,
+    landscape: &Landscape,
+    due: &BTreeMap<Digest, Due>,
+) -> BTreeMap<Digest, Evidence> {
+    let children = facts.children.known().cloned().unwrap_or_default();
+    let no_images = Images::new();
+    let images = facts.images.known().unwrap_or(&no_images);
+    let parents = registry::parents(&children);
+    let named = Named::new(repository, images, &parents);
+    let newer = registry::newer_images(images, &parents);
+    let (pullers, coverage, usage) = match shared {
+        Ok(Shared { pullers, places, covered, revisions }) => {
+            let usage = match (&facts.images, &facts.children) {
+                (Found::Missing(because), _) | (_, Found::Missing(because)) => Err(because.clone()),
+                _ => revisions.and_then(|revisions| usage::usage(&named, &revisions, landscape, &places)),
+            };
+            (Ok(pullers), covered, usage)
+        }
+        Err(because) => (Err(because.clone()), Err(because.clone()), Err(because)),
+    };
+    let other_pullers: Found<OtherPullers> = match (&pullers, &facts.admitted, &facts.pull_through_cache) {
+        (Ok(pullers), Found::Known(admitted), Found::Known(cache)) => Found::Known(OtherPullers {
+            services: admitted.services.clone(),
+            outside: pullers.outside.clone(),
+            pull_through_cache: cache.clone(),
+        }),
+        (Err(because), _, _) => Found::Missing(because.clone()),
+        (_, Found::Missing(because), _) | (_, _, Found::Missing(because)) => Found::Missing(because.clone()),
+    };
+    let of = |pick: fn(&Usage) -> &BTreeMap<Digest, Vec<Use>>, digest: &Digest| -> Found<Vec<Use>> {
+        match &usage {
+            Ok(usage) => Found::Known(pick(usage).get(digest).cloned().unwrap_or_default()),
+            Err(because) => Found::Missing(because.clone()),
+        }
+    };
+    let used = |digest: &Digest| match &usage {
+        Ok(usage) => usage.uses.contains_key(digest) || usage.pinned.contains_key(digest),
+        Err(_) => true,
+    };
+    due.iter()
+        .map(|(digest, due)| {
+            let image = facts.images.clone().map(|images| match images.get(digest) {
+                Some(image) => Presence::Present(image.clone()),
+                None => Presence::Gone,
+            });
+            let relations = match (&facts.children, images.get(digest)) {
+                (Found::Missing(because), _) => Found::Missing(because.clone()),
+                (Found::Known(_), None) => Found::Missing(Because::new(Gap::Images, "the image is not there")),
+                (Found::Known(_), Some(image)) => {
+                    Found::Known(registry::relations(image, images, &children, &parents, used))
+                }
+            };
+            let evidence = Evidence {
+                participation: participation.clone(),
+                mutability: facts.mutability.clone(),
+                pullers: other_pullers.clone(),
+                image,
+                relations,
+                newer_images: match newer.get(digest) {
+                    Some(newer) if facts.children.known().is_some() => Found::Known(*newer),
+                    _ => Found::Missing(Because::new(Gap::Images, "the images of the repository are not all known")),
+                },
+                uses: of(|usage| &usage.uses, digest),
+                pinned: of(|usage| &usage.pinned, digest),
+                last_named: match &usage {
+                    Ok(usage) => Found::Known(usage.last_named.get(digest).copied()),
+                    Err(because) => Found::Missing(because.clone()),
+                },
+                coverage: coverage.clone().into(),
+                last_change: due.last_change,
+            };
+            (digest.clone(), evidence)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

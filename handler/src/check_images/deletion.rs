@@ -1,0 +1,285 @@
+//! Carrying out deletions in one repository (promise S6).
+//!
+//! # Guarantees
+//! - Right before, the repository's opt-in is looked up again; if it changed, nothing is deleted.
+//! - Where tags cannot move, an image is deleted by the tags that were looked at: a new tag keeps it.
+//! - Where they can, and for untagged images, all tags are looked up again; an image whose tags changed stays, and each tag
+//!   is sent together with the digest, so that one that moves even then is refused.
+//! - Only untagged images are deleted by digest alone.
+//! - Children of an index, and attachments, go only after the image itself is gone.
+//! - `failures[]` are read one by one. What ECR does not answer for counts as failed.
+//!
+//! # Caveats
+//! Between the second look and the deletion a tag can still be added. Where tags cannot move that keeps the image, unless
+//! it had none at all; elsewhere the image may go with its new tag.
+//! A crash after the image and before its children leaves those without tag and index: the sweep finds them.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_ecr::Client;
+use aws_sdk_ecr::types::{ImageFailure, ImageFailureCode, ImageIdentifier};
+
+use super::evidence::{Because, ImageFacts, Mutability, Participation};
+use super::failed_call::failure_text;
+use super::policy::participation;
+use super::registry;
+use super::verdict::Deletion;
+use crate::image::{Digest, Tag};
+use crate::opt_in::OptInTag;
+use crate::repository::Repository;
+
+/// `BatchDeleteImage` takes at most this many ids.
+const BATCH: usize = 100;
+
+/// What became of an image that was to be deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Deleted {
+    /// It is gone.
+    Gone {
+        /// The children and attachments that went with it.
+        with: Vec<Digest>,
+        /// The bytes of all of them, as ECR counts them.
+        bytes: u64,
+    },
+    /// ECR, or the second look, had a reason to keep it.
+    Kept {
+        /// The reason code.
+        code: &'static str,
+        /// The reason for people.
+        text: String,
+    },
+    /// Something changed between look and deletion; it has to be looked at again.
+    Changed(String),
+    /// ECR could not delete it, or not say whether it did.
+    Failed(String),
+}
+
+/// Deletes `images`, all of one repository which took part in `participated`.
+pub async fn delete(
+    ecr: &Client,
+    repository: &Repository,
+    opt_in: &OptInTag,
+    participated: &Participation,
+    images: Vec<Deletion>,
+) -> BTreeMap<Digest, Deleted> {
+    let all = |outcome: Deleted| images.iter().map(|image| (image.image().digest.clone(), outcome.clone())).collect();
+    match registry::resource_tags(ecr, repository).await {
+        Ok(tags) if participation(opt_in, &tags) == *participated => {}
+        Ok(_) => return all(Deleted::Changed("the repository's opt-in tag changed".into())),
+        Err(Because { text, .. }) => return all(Deleted::Changed(text)),
+    }
+    let mut outcomes = BTreeMap::new();
+    let mut agreed = images;
+    if agreed.iter().any(|image| image.mutability() == Mutability::Movable || image.image().tags.is_empty()) {
+        match registry::images(ecr, repository).await {
+            Ok(now) => agreed.retain(|image| {
+                let digest = &image.image().digest;
+                let outcome = match now.get(digest) {
+                    None => Some(Deleted::Gone { with: Vec::new(), bytes: image.image().size_in_bytes }),
+                    Some(now) if now.tags != image.image().tags => Some(Deleted::Changed("its tags changed".into())),
+                    Some(now) if now.pulled_at != image.image().pulled_at => {
+                        Some(Deleted::Changed("it was pulled".into()))
+                    }
+                    Some(_) => None,
+                };
+                let agreed = outcome.is_none();
+                outcomes.extend(outcome.map(|outcome| (digest.clone(), outcome)));
+                agreed
+            }),
+            Err(Because { text, .. }) => {
+                outcomes.extend(
+                    agreed.drain(..).map(|image| (image.image().digest.clone(), Deleted::Changed(text.clone()))),
+                );
+            }
+        }
+    }
+    let ids =
+        agreed.iter().map(|image| (image.image().digest.clone(), ids_of(image.image(), image.mutability()))).collect();
+    let mut first = send(ecr, repository, ids).await;
+    // What hung on the images that are gone now. Where it fails, the sweep finds it later.
+    let rest: BTreeMap<&Digest, Vec<&ImageFacts>> = agreed
+        .iter()
+        .filter(|image| matches!(first.get(&image.image().digest), Some(Sent::Gone)))
+        .map(|image| (&image.image().digest, image.children().iter().chain(image.attachments()).collect()))
+        .collect();
+    let ids = rest.values().flatten().map(|image| (image.digest.clone(), ids_of(image, Mutability::Movable))).collect();
+    let second = send(ecr, repository, ids).await;
+    for image in &agreed {
+        let digest = &image.image().digest;
+        let outcome = match first.remove(digest) {
+            Some(Sent::Gone) => {
+                let went = rest.get(digest).into_iter().flatten();
+                let went: Vec<&&ImageFacts> =
+                    went.filter(|image| matches!(second.get(&image.digest), Some(Sent::Gone))).collect();
+                Deleted::Gone {
+                    bytes: went.iter().map(|image| image.size_in_bytes).sum::<u64>() + image.image().size_in_bytes,
+                    with: went.into_iter().map(|image| image.digest.clone()).collect(),
+                }
+            }
+            Some(Sent::Kept { code, text }) => Deleted::Kept { code, text },
+            Some(Sent::Failed(text)) => Deleted::Failed(text),
+            None => Deleted::Failed("it was not sent".into()),
+        };
+        outcomes.insert(digest.clone(), outcome);
+    }
+    outcomes
+}
+
+/// An id as it is sent: a tag, a digest, or both.
+type Id = (Option<Tag>, Option<Digest>);
+
+/// By what an image is deleted.
+fn ids_of(image: &ImageFacts, mutability: Mutability) -> Vec<Id> {
+    if image.tags.is_empty() {
+        return vec![(None, Some(image.digest.clone()))];
+    }
+    let digest = (mutability == Mutability::Movable).then(|| image.digest.clone());
+    image.tags.iter().map(|tag| (Some(tag.clone()), digest.clone())).collect()
+}
+
+/// What ECR answered, for an id or for all ids of an image together; a later one is worse.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Sent {
+    Gone,
+    Kept { code: &'static str, text: String },
+    Failed(String),
+}
+
+/// Sends the ids of some images, and tells of each image the worst that was answered for one of its ids.
+async fn send(ecr: &Client, repository: &Repository, images: BTreeMap<Digest, Vec<Id>>) -> BTreeMap<Digest, Sent> {
+    let mut outcomes: BTreeMap<Digest, Sent> = BTreeMap::new();
+    let ids: Vec<(Digest, Id)> =
+        images.into_iter().flat_map(|(digest, ids)| ids.into_iter().map(move |id| (digest.clone(), id))).collect();
+    for batch in ids.chunks(BATCH) {
+        let identifiers = batch.iter().map(|(_, (tag, digest))| {
+            ImageIdentifier::builder()
+                .set_image_tag(tag.as_ref().map(Tag::to_string))
+                .set_image_digest(digest.as_ref().map(Digest::to_string))
+                .build()
+        });
+        let call = ecr
+            .batch_delete_image()
+            .registry_id(repository.registry.account.as_str())
+            .repository_name(repository.name.as_str())
+            .set_image_ids(Some(identifiers.collect()))
+            .send();
+        let answer = match call.await {
+            Ok(answer) => Ok(answer),
+            Err(error) if error.as_service_error().is_some_and(|error| error.is_repository_not_found_exception()) => {
+                Err(Sent::Gone)
+            }
+            Err(error) => Err(Sent::Failed(failure_text("ecr:BatchDeleteImage", &repository.to_string(), &error))),
+        };
+        for (digest, id) in batch {
+            let sent = match &answer {
+                Ok(answer) => read(digest, id, answer.image_ids(), answer.failures()),
+                Err(sent) => sent.clone(),
+            };
+            let worst = outcomes.entry(digest.clone()).or_insert(Sent::Gone);
+            *worst = sent.max(worst.clone());
+        }
+    }
+    outcomes
+}
+
+/// What the answer of `BatchDeleteImage` says about one id of the image `image`.
+fn read(image: &Digest, (tag, digest): &Id, done: &[ImageIdentifier], failures: &[ImageFailure]) -> Sent {
+    let tag = tag.as_ref().map(Tag::as_str);
+    let is_meant = |id: &ImageIdentifier| match tag {
+        Some(tag) => id.image_tag() == Some(tag),
+        None => id.image_digest() == digest.as_ref().map(Digest::as_str),
+    };
+    for failure in failures {
+        if !failure.image_id().is_some_and(is_meant) {
+            continue;
+        }
+        let reason = failure.failure_reason().unwrap_or("no reason given");
+        return match failure.failure_code() {
+            Some(ImageFailureCode::ImageNotFound) => Sent::Gone,
+            Some(ImageFailureCode::ImageReferencedByManifestList) => {
+                Sent::Kept { code: "listed-by-index", text: format!("ECR refused: {reason}") }
+            }
+            Some(ImageFailureCode::ImageTagDoesNotMatchDigest) => {
+                Sent::Kept { code: "tag-moved", text: format!("a tag moved meanwhile: {reason}") }
+            }
+            code => {
+                let code = code.map_or("without a code", |code| code.as_str());
+                Sent::Failed(format!("ECR refused ({code}): {reason}"))
+            }
+        };
+    }
+    match done.iter().find(|id| is_meant(id)) {
+        Some(id) if id.image_digest().is_none_or(|digest| digest == image.as_str()) => Sent::Gone,
+        // A tag that was deleted and pushed again since the look.
+        Some(id) => Sent::Failed(format!(
+            "the tag {} had moved to {} and was removed there",
+            tag.unwrap_or_default(),
+            id.image_digest().unwrap_or_default()
+        )),
+        None => Sent::Failed("ECR did not say what became of it".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn digest(n: u64) -> Digest {
+        format!("sha256:{n:064x}").parse().unwrap()
+    }
+
+    fn image(tags: &[&str]) -> ImageFacts {
+        ImageFacts {
+            digest: digest(1),
+            tags: tags.iter().map(|tag| tag.parse().unwrap()).collect::<BTreeSet<_>>(),
+            pushed_at: jiff::Timestamp::UNIX_EPOCH,
+            pulled_at: None,
+            size_in_bytes: 1,
+            kind: crate::check_images::evidence::ImageKind::Single,
+            status: crate::check_images::evidence::StorageStatus::Active,
+            subject: None,
+        }
+    }
+
+    #[test]
+    fn only_an_untagged_image_is_deleted_by_digest_alone() {
+        let tag = |tag: &str| Some(tag.parse().unwrap());
+        for (tags, mutability, ids) in [
+            (&["a", "b"][..], Mutability::Fixed, vec![(tag("a"), None), (tag("b"), None)]),
+            (&["a"], Mutability::Movable, vec![(tag("a"), Some(digest(1)))]),
+            (&[], Mutability::Fixed, vec![(None, Some(digest(1)))]),
+            (&[], Mutability::Movable, vec![(None, Some(digest(1)))]),
+        ] {
+            assert_eq!(ids_of(&image(tags), mutability), ids);
+        }
+    }
+
+    #[test]
+    fn failures_are_read_one_by_one() {
+        let id = ImageIdentifier::builder().image_tag("v1").image_digest(digest(1).to_string()).build();
+        let failure = |code| {
+            vec![ImageFailure::builder().image_id(id.clone()).failure_code(code).failure_reason("because").build()]
+        };
+        let sent: Id = (Some("v1".parse().unwrap()), Some(digest(1)));
+        let outcome = |failures: &[ImageFailure]| match read(&digest(1), &sent, &[], failures) {
+            Sent::Gone => "gone",
+            Sent::Kept { code, .. } => code,
+            Sent::Failed(_) => "failed",
+        };
+        for (code, expected) in [
+            (ImageFailureCode::ImageNotFound, "gone"),
+            (ImageFailureCode::ImageReferencedByManifestList, "listed-by-index"),
+            (ImageFailureCode::ImageTagDoesNotMatchDigest, "tag-moved"),
+            (ImageFailureCode::KmsError, "failed"),
+            (ImageFailureCode::InvalidImageTag, "failed"),
+            (ImageFailureCode::from("SomethingNew"), "failed"),
+        ] {
+            assert_eq!(outcome(&failure(code.clone())), expected, "{code:?}");
+        }
+        assert_eq!(outcome(&[]), "failed", "silence is no success");
+        assert_eq!(read(&digest(1), &sent, std::slice::from_ref(&id), &[]), Sent::Gone);
+        assert!(matches!(read(&digest(2), &sent, &[id], &[]), Sent::Failed(_)), "another image lost the tag");
+    }
+}

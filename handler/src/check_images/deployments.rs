@@ -1,0 +1,309 @@
+//! What runs in the accounts themselves: live deployments, and the digests that service revisions have pinned.
+//!
+//! AWS Config's item of a service names one task definition; an older deployment that is still live, and the digest that
+//! was resolved when a deployment began, show only here. The services are those that Config lists for the place, all of
+//! them, whatever their family: a service may have moved to another. What cannot be asked is a gap of the whole place.
+//!
+//! # Why this many calls
+//! `DescribeServices` takes ten services of one cluster, `DescribeServiceRevisions` twenty revisions. Revisions of task
+//! definitions never change, so their images are looked up once in the life of a function: first those that the queries
+//! at hand found anyway, then by ARN in the aggregator (some fifty a query), and in their account only if Config lost them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_sdk_ecs::types::{Service, ServiceRevision};
+
+use super::aggregator::Aggregator;
+use super::evidence::{Because, Found, Gap};
+use super::failed_call::failed_call;
+use super::queries;
+use super::rows::hub_images;
+use super::usage::{LiveService, Pinned, Place, Runner};
+use crate::account::AccountId;
+use crate::clients::{Clients, WorkloadClients};
+use crate::image::ImageReference;
+use crate::names::Names;
+use crate::repository::Repository;
+use crate::task_definition::TaskDefinitionArn;
+
+/// The images of revisions that were looked up before. Lives as long as the function stays warm.
+#[derive(Debug, Default)]
+pub struct KnownRevisions(BTreeMap<TaskDefinitionArn, Vec<ImageReference>>);
+
+/// More revisions than this are not kept: memory is limited, and a look-up costs a fiftieth of a query.
+const KEPT_REVISIONS: usize = 50_000;
+
+impl KnownRevisions {
+    /// Adds what a revision names.
+    pub fn insert(&mut self, arn: TaskDefinitionArn, images: Vec<ImageReference>) {
+        if self.0.len() >= KEPT_REVISIONS {
+            self.0.clear();
+        }
+        self.0.insert(arn, images);
+    }
+}
+
+/// Every live service of `place`, among the runners that Config lists there. Pinned digests are not asked for yet.
+///
+/// # Errors
+/// A service that cannot be described.
+pub async fn live_services(
+    clients: &Clients,
+    names: &Names,
+    place: &Place,
+    runners: &[Runner],
+) -> Result<Vec<LiveService>, Because> {
+    let (account, region) = place;
+    let mut clusters: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for service in
+        runners.iter().filter(|runner| runner.is_service && (&runner.account, &runner.region) == (account, region))
+    {
+        clusters.entry(cluster_of(service)).or_default().push(&service.resource);
+    }
+    let mut live = Vec::new();
+    if clusters.is_empty() {
+        return Ok(live);
+    }
+    let WorkloadClients { ecs, .. } = clients.workload(account, &names.evidence_role(region), region).await;
+    for (cluster, services) in clusters {
+        for ten in services.chunks(10) {
+            let subject = format!("cluster {cluster} of account {account} in {region}");
+            let answer = ecs
+                .describe_services()
+                .cluster(&cluster)
+                .set_services(Some(ten.iter().map(|service| (*service).to_owned()).collect()))
+                .send()
+                .await
+                .map_err(|error| failed_call(Gap::Deployments, "ecs:DescribeServices", &subject, &error))?;
+            for failure in answer.failures() {
+                // Config still shows a service that is gone: it runs nothing any more.
+                if failure.reason() != Some("MISSING") {
+                    return Err(Because::new(
+                        Gap::Deployments,
+                        format!(
+                            "ecs:DescribeServices for {subject} could not describe {}: {}",
+                            failure.arn().unwrap_or("a service"),
+                            failure.reason().unwrap_or("no reason"),
+                        ),
+                    ));
+                }
+            }
+            if answer.services().len() + answer.failures().len() < ten.len() {
+                return Err(Because::new(
+                    Gap::Deployments,
+                    format!("ecs:DescribeServices for {subject} did not answer for every service"),
+                ));
+            }
+            for service in answer.services() {
+                live.extend(live_service(service).map_err(|text| Because::new(Gap::Deployments, text))?);
+            }
+        }
+    }
+    Ok(live)
+}
+
+/// The cluster of a service: from its ARN, or from its item for ARNs of the old form without one.
+fn cluster_of(service: &Runner) -> String {
+    let resource = service.resource.split(':').next_back().unwrap_or_default();
+    match resource.split('/').collect::<Vec<_>>()[..] {
+        ["service", cluster, _] => cluster.to_owned(),
+        _ => service.cluster.clone().unwrap_or_else(|| "default".to_owned()),
+    }
+}
+
+/// A service's live deployments and task sets; nothing for one that was deleted.
+fn live_service(service: &Service) -> Result<Option<LiveService>, String> {
+    let arn = service.service_arn().ok_or("ecs:DescribeServices answered a service without its ARN")?;
+    // A draining service still runs tasks, and one of an unknown status may.
+    if service.status() == Some("INACTIVE") {
+        return Ok(None);
+    }
+    let deployments = service
+        .deployments()
+        .iter()
+        .filter(|deployment| deployment.status() != Some("INACTIVE"))
+        .map(|deployment| deployment.task_definition());
+    let task_sets = service.task_sets().iter().map(|task_set| task_set.task_definition());
+    let task_definitions = deployments
+        .chain(task_sets)
+        .chain(service.task_definition().map(Some))
+        .map(|text| {
+            text.and_then(|text| text.parse().ok())
+                .ok_or_else(|| format!("{arn} has a deployment whose task definition cannot be read: {text:?}"))
+        })
+        .collect::<Result<_, _>>()?;
+    Ok(Some(LiveService {
+        service: arn.to_owned(),
+        task_definitions,
+        revisions: service
+            .current_service_revisions()
+            .iter()
+            .filter_map(|revision| revision.arn())
+            .map(str::to_owned)
+            .collect(),
+        pinned: Found::Known(Vec::new()),
+    }))
+}
+
+/// The hub's images that each of these revisions names; `known` is asked first and learns.
+pub async fn images_of(
+    clients: &Clients,
+    names: &Names,
+    aggregator: &Aggregator<'_>,
+    hub: &AccountId,
+    arns: BTreeSet<&TaskDefinitionArn>,
+    known: &mut KnownRevisions,
+) -> BTreeMap<TaskDefinitionArn, Result<Vec<ImageReference>, Because>> {
+    let unknown: Vec<&TaskDefinitionArn> = arns.iter().copied().filter(|arn| !known.0.contains_key(*arn)).collect();
+    let mut gaps = BTreeMap::new();
+    if !unknown.is_empty() {
+        match by_arn(aggregator, hub, &unknown).await {
+            Ok(found) => found.into_iter().for_each(|(arn, images)| known.insert(arn, images)),
+            Err(because) => gaps.extend(unknown.iter().map(|arn| ((*arn).clone(), because.clone()))),
+        }
+    }
+    for arn in unknown {
+        if !gaps.contains_key(arn) && !known.0.contains_key(arn) {
+            match described(clients, names, hub, arn).await {
+                Ok(images) => known.insert(arn.clone(), images),
+                Err(because) => {
+                    gaps.insert(arn.clone(), because);
+                }
+            }
+        }
+    }
+    arns.into_iter()
+        .map(|arn| {
+            let images = match (gaps.remove(arn), known.0.get(arn)) {
+                (None, Some(images)) => Ok(images.clone()),
+                (Some(because), _) => Err(because),
+                (None, None) => {
+                    Err(Because::new(Gap::Deployments, format!("{arn} was forgotten while it was looked up")))
+                }
+            };
+            (arn.clone(), images)
+        })
+        .collect()
+}
+
+async fn by_arn(
+    aggregator: &Aggregator<'_>,
+    hub: &AccountId,
+    arns: &[&TaskDefinitionArn],
+) -> Result<Vec<(TaskDefinitionArn, Vec<ImageReference>)>, Because> {
+    let mut found = Vec::new();
+    let expressions = queries::revisions_by_arn(arns.iter().copied())
+        .map_err(|error| Because::new(Gap::Deployments, error.to_string()))?;
+    for expression in expressions {
+        let revisions = aggregator.select(Gap::Deployments, &expression, |row| row.revision(hub)).await?;
+        found.extend(revisions.into_iter().map(|revision| (revision.arn, revision.images)));
+    }
+    Ok(found)
+}
+
+async fn described(
+    clients: &Clients,
+    names: &Names,
+    hub: &AccountId,
+    arn: &TaskDefinitionArn,
+) -> Result<Vec<ImageReference>, Because> {
+    let WorkloadClients { ecs, .. } =
+        clients.workload(&arn.account, &names.evidence_role(&arn.region), &arn.region).await;
+    let answer = ecs
+        .describe_task_definition()
+        .task_definition(arn.to_string())
+        .send()
+        .await
+        .map_err(|error| failed_call(Gap::Deployments, "ecs:DescribeTaskDefinition", &arn.to_string(), &error))?;
+    let unreadable = |what: &str| Because::new(Gap::Deployments, format!("{arn}: {what}"));
+    let containers = answer.task_definition().map(|task_definition| task_definition.container_definitions());
+    let containers =
+        containers.filter(|containers| !containers.is_empty()).ok_or_else(|| unreadable("it has no containers"))?;
+    let images = containers
+        .iter()
+        .map(|container| container.image().ok_or_else(|| unreadable("a container has no image")))
+        .collect::<Result<Vec<_>, _>>()?;
+    hub_images(images, hub).map_err(|text| unreadable(&text))
+}
+
+/// Asks for what the service revisions of `services` have pinned, where a live deployment names one of `repositories`
+/// by a tag.
+pub async fn ask_for_pinned_digests(
+    clients: &Clients,
+    names: &Names,
+    (account, region): &Place,
+    services: &mut [LiveService],
+    images: &BTreeMap<TaskDefinitionArn, Result<Vec<ImageReference>, Because>>,
+    repositories: &BTreeSet<&Repository>,
+) {
+    let by_tag = |arn: &TaskDefinitionArn| match images.get(arn) {
+        Some(Ok(images)) => {
+            images.iter().any(|image| image.digest().is_none() && repositories.contains(image.repository()))
+        }
+        _ => false,
+    };
+    let mut services: Vec<&mut LiveService> =
+        services.iter_mut().filter(|service| service.task_definitions.iter().any(by_tag)).collect();
+    if services.is_empty() {
+        return;
+    }
+    let WorkloadClients { ecs, .. } = clients.workload(account, &names.evidence_role(region), region).await;
+    let arns: BTreeSet<String> = services.iter().flat_map(|service| service.revisions.iter().cloned()).collect();
+    let pinned = describe_revisions(&ecs, &format!("account {account} in {region}"), account, &arns).await;
+    for service in &mut services {
+        service.pinned = match &pinned {
+            Ok(pinned) => {
+                let pinned = service.revisions.iter().map(|arn| pinned.get(arn).cloned().ok_or(arn));
+                match pinned.collect::<Result<Vec<_>, _>>() {
+                    Ok(pinned) => Found::Known(pinned.concat()),
+                    Err(arn) => Found::Missing(Because::new(
+                        Gap::PinnedDigests,
+                        format!("{}: its revision {arn} cannot be described", service.service),
+                    )),
+                }
+            }
+            Err(because) => Found::Missing(because.clone()),
+        };
+    }
+}
+
+async fn describe_revisions(
+    ecs: &aws_sdk_ecs::Client,
+    subject: &str,
+    account: &AccountId,
+    arns: &BTreeSet<String>,
+) -> Result<BTreeMap<String, Vec<Pinned>>, Because> {
+    let mut pinned = BTreeMap::new();
+    for twenty in arns.iter().cloned().collect::<Vec<_>>().chunks(20) {
+        let answer = ecs
+            .describe_service_revisions()
+            .set_service_revision_arns(Some(twenty.to_vec()))
+            .send()
+            .await
+            .map_err(|error| failed_call(Gap::PinnedDigests, "ecs:DescribeServiceRevisions", subject, &error))?;
+        for revision in answer.service_revisions() {
+            let (arn, pins) = pins(revision).ok_or_else(|| {
+                Because::new(Gap::PinnedDigests, format!("a service revision of account {account} cannot be read"))
+            })?;
+            pinned.insert(arn, pins);
+        }
+    }
+    Ok(pinned)
+}
+
+/// What a service revision has pinned. An image without a digest is left out: whoever needs it finds it missing.
+fn pins(revision: &ServiceRevision) -> Option<(String, Vec<Pinned>)> {
+    let task_definition: TaskDefinitionArn = revision.task_definition()?.parse().ok()?;
+    let pins = revision
+        .container_images()
+        .iter()
+        .filter_map(|container| {
+            Some(Pinned {
+                task_definition: task_definition.clone(),
+                image: container.image()?.parse().ok()?,
+                digest: container.image_digest()?.parse().ok()?,
+            })
+        })
+        .collect();
+    Some((revision.service_revision_arn()?.to_owned(), pins))
+}

@@ -1,0 +1,268 @@
+//! The questions put to the aggregator, in the query language of AWS Config.
+//!
+//! # Guarantees
+//! - Every expression has at most 4,096 characters; what does not fit is asked in several.
+//! - Only the documented grammar is used: `SELECT`, `WHERE`, `=`, `IN`, `LIKE` with a wildcard at the end, `AND`, `OR`.
+//! - No text gets into an expression but from types that were parsed, and even those pass [`literal`], which knows the
+//!   letters that need no escaping. `_` is a wildcard of `LIKE`, so `LIKE` finds a superset and rows are matched in code.
+//!
+//! # Why these queries
+//! Config's query rate is the scarce resource, so everything that a batch can share is one query:
+//! - *runners*: all services, task sets and rules that run a task definition. They are needed for every repository alike.
+//! - *other users*: all resources of other types that name an image of the hub's registries, in one query; the pattern
+//!   `ACCOUNT.dkr%` covers every registry host of the account in every region.
+//! - *task definitions*: either by every exact spelling of the images at hand, or by repository. One image has a dozen
+//!   spellings of a hundred characters, so an expression holds two or three images; a repository takes one expression whose
+//!   answer grows with the repository's history. Which is cheaper is known only by trying, so [`revisions`] gives both and
+//!   the caller asks by repository for as many pages as the exact queries would take, before it falls back to them.
+
+use std::collections::BTreeSet;
+
+use crate::account::AccountId;
+use crate::image::{Digest, Tag};
+use crate::repository::Repository;
+use crate::task_definition::TaskDefinitionArn;
+
+/// `Expression` of `SelectAggregateResourceConfig` has 1 to 4,096 characters.
+const MAX_EXPRESSION: usize = 4096;
+
+/// A resource type that runs task definitions, and where it names them.
+pub struct TaskDefinitionRunner {
+    /// The resource type as Config calls it.
+    pub resource_type: &'static str,
+    /// Where the task definition is named.
+    pub task_definition_at: &'static str,
+    /// Whether every such resource counts, or only those that name a task definition: rules have many kinds of targets.
+    pub always: bool,
+}
+
+/// What runs a task definition, ACTIVE or not.
+pub const TASK_DEFINITION_RUNNERS: &[TaskDefinitionRunner] = &[
+    TaskDefinitionRunner { resource_type: SERVICE, task_definition_at: "configuration.TaskDefinition", always: true },
+    TaskDefinitionRunner {
+        resource_type: "AWS::ECS::TaskSet",
+        task_definition_at: "configuration.TaskDefinition",
+        always: true,
+    },
+    TaskDefinitionRunner {
+        resource_type: "AWS::Events::Rule",
+        task_definition_at: "configuration.Targets.EcsParameters.TaskDefinitionArn",
+        always: false,
+    },
+];
+
+/// The resource type of ECS services.
+pub const SERVICE: &str = "AWS::ECS::Service";
+
+/// The resource type of task definitions.
+pub const TASK_DEFINITION: &str = "AWS::ECS::TaskDefinition";
+
+/// A resource type other than those of ECS that uses images, and where it names them.
+pub struct ImageUser {
+    /// The resource type as Config calls it.
+    pub resource_type: &'static str,
+    /// Where image references stand.
+    pub images_at: &'static [&'static str],
+    /// Where the bare SHA-256 of an image stands.
+    pub digest_at: Option<&'static str>,
+    /// A condition that holds for all resources of the type that use an image, if they do not name it by reference.
+    pub only: Option<&'static str>,
+}
+
+/// Which resource type names an image where. A row more is all that another type needs: it is asked for, matched, and
+/// every recorder has to record it.
+pub const IMAGE_USERS: &[ImageUser] = &[
+    ImageUser {
+        resource_type: "AWS::AppRunner::Service",
+        images_at: &["configuration.SourceConfiguration.ImageRepository.ImageIdentifier"],
+        digest_at: None,
+        only: None,
+    },
+    ImageUser {
+        resource_type: "AWS::SageMaker::Model",
+        images_at: &["configuration.PrimaryContainer.Image", "configuration.Containers.Image"],
+        digest_at: None,
+        only: None,
+    },
+    ImageUser {
+        resource_type: "AWS::CodeBuild::Project",
+        images_at: &["configuration.environment.image"],
+        digest_at: None,
+        only: None,
+    },
+    ImageUser {
+        resource_type: "AWS::Lambda::Function",
+        images_at: &[],
+        digest_at: Some("configuration.codeSha256"),
+        only: Some("configuration.packageType = 'Image'"),
+    },
+];
+
+/// Every resource type that a recorder has to record for its account to count as covered.
+pub fn needed_types() -> BTreeSet<&'static str> {
+    std::iter::once(TASK_DEFINITION)
+        .chain(TASK_DEFINITION_RUNNERS.iter().map(|runner| runner.resource_type))
+        .chain(IMAGE_USERS.iter().map(|user| user.resource_type))
+        .collect()
+}
+
+const REVISION: &str = "SELECT arn, accountId, awsRegion, configuration.Status, configuration.ContainerDefinitions.Image, \
+     configurationItemCaptureTime WHERE resourceType = 'AWS::ECS::TaskDefinition' AND ";
+const IMAGE: &str = "configuration.ContainerDefinitions.Image";
+
+/// All services, task sets and rules that run a task definition.
+pub fn runners() -> String {
+    let mut columns = BTreeSet::from(["configuration.Cluster"]);
+    columns.extend(TASK_DEFINITION_RUNNERS.iter().map(|runner| runner.task_definition_at));
+    let conditions = TASK_DEFINITION_RUNNERS
+        .iter()
+        .map(|TaskDefinitionRunner { resource_type, task_definition_at, always }| {
+            if *always {
+                format!("resourceType = '{resource_type}'")
+            } else {
+                format!("(resourceType = '{resource_type}' AND {task_definition_at} LIKE 'arn:%')")
+            }
+        })
+        .collect::<Vec<_>>()
+        .join(" OR ");
+    format!("SELECT {} WHERE {conditions}", columns_of(columns))
+}
+
+/// All resources outside ECS that name an image of the hub's registries.
+pub fn other_users(hub: &AccountId) -> String {
+    let mut columns = BTreeSet::new();
+    let mut conditions = Vec::new();
+    for ImageUser { resource_type, images_at, digest_at, only } in IMAGE_USERS {
+        columns.extend(images_at.iter().copied().chain(*digest_at));
+        // A LIKE that begins with the account id covers all of its registries, whatever the host's form and region.
+        let named = images_at.iter().map(|at| format!("{at} LIKE '{hub}.dkr%'"));
+        for condition in named.chain(only.map(str::to_owned)) {
+            conditions.push(format!("(resourceType = '{resource_type}' AND {condition})"));
+        }
+    }
+    format!("SELECT {} WHERE {}", columns_of(columns), conditions.join(" OR "))
+}
+
+fn columns_of(configuration: BTreeSet<&str>) -> String {
+    let mut columns = vec!["resourceType", "resourceId", "arn", "accountId", "awsRegion"];
+    columns.extend(configuration);
+    columns.join(", ")
+}
+
+/// The coverage probes that the aggregator shows as ACTIVE.
+pub fn probes(family: &str) -> Result<String, NotLiteral> {
+    Ok(format!(
+        "SELECT arn, accountId, awsRegion, configuration.Family, configuration.Status WHERE resourceType = \
+         'AWS::ECS::TaskDefinition' AND configuration.Family = {} AND configuration.Status = 'ACTIVE'",
+        literal(family)?
+    ))
+}
+
+/// Every recorder that is recorded itself.
+pub fn recorders() -> &'static str {
+    "SELECT arn, accountId, awsRegion, configuration.Recording WHERE resourceType = 'AWS::Config::ConfigurationRecorder'"
+}
+
+/// Task definitions by their ARNs, whatever they name.
+pub fn revisions_by_arn<'a>(arns: impl IntoIterator<Item = &'a TaskDefinitionArn>) -> Result<Vec<String>, NotLiteral> {
+    let arns = arns.into_iter().map(|arn| literal(&arn.to_string())).collect::<Result<Vec<_>, _>>()?;
+    Ok(pack(&format!("{REVISION}arn IN ("), &arns, ", ", ")"))
+}
+
+/// An image of a repository with the tags and digests by which it may be named.
+#[derive(Debug, Clone, Default)]
+pub struct Names {
+    /// Its tags.
+    pub tags: BTreeSet<Tag>,
+    /// Its digest, and for an index those of its children.
+    pub digests: BTreeSet<Digest>,
+}
+
+/// Two ways to find the task definitions that name some images of a repository.
+#[derive(Debug, Clone)]
+pub struct RevisionQueries {
+    /// By each spelling of each name.
+    pub exact: Vec<String>,
+    /// Everything that names the repository: a superset of what the exact ones find.
+    pub by_repository: Vec<String>,
+}
+
+/// The queries for the task definitions that name any of `images` of a repository.
+pub fn revisions<'a>(
+    repository: &Repository,
+    images: impl IntoIterator<Item = &'a Names>,
+) -> Result<RevisionQueries, NotLiteral> {
+    let names = repository.spellings();
+    let mut references = BTreeSet::new();
+    for image in images {
+        for name in &names {
+            for tag in &image.tags {
+                references.insert(format!("{name}:{tag}"));
+                if tag.as_str() == "latest" {
+                    references.insert(name.clone());
+                }
+            }
+            for digest in &image.digests {
+                references.insert(format!("{name}@{digest}"));
+                references.extend(image.tags.iter().map(|tag| format!("{name}:{tag}@{digest}")));
+            }
+        }
+    }
+    let references = references.iter().map(|reference| literal(reference)).collect::<Result<Vec<_>, _>>()?;
+    let mut prefixes = Vec::new();
+    for name in &names {
+        prefixes.push(format!("{IMAGE} = {}", literal(name)?));
+        prefixes.push(format!("{IMAGE} LIKE {}", prefix_literal(&format!("{name}:"))?));
+        prefixes.push(format!("{IMAGE} LIKE {}", prefix_literal(&format!("{name}@"))?));
+    }
+    Ok(RevisionQueries {
+        exact: pack(&format!("{REVISION}{IMAGE} IN ("), &references, ", ", ")"),
+        by_repository: pack(&format!("{REVISION}("), &prefixes, " OR ", ")"),
+    })
+}
+
+/// Text that may not stand in a query.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} cannot stand in a query")]
+pub struct NotLiteral {
+    text: String,
+}
+
+/// A quoted literal of a text that needs no escaping, which Config does not document.
+fn literal(text: &str) -> Result<String, NotLiteral> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-/:@+=".contains(c);
+    if text.is_empty() || !text.chars().all(plain) {
+        return Err(NotLiteral { text: text.to_owned() });
+    }
+    Ok(format!("'{text}'"))
+}
+
+/// A pattern for `LIKE`: the text with a wildcard at its end, which has to follow at least three characters.
+fn prefix_literal(text: &str) -> Result<String, NotLiteral> {
+    let quoted = literal(text)?;
+    if text.len() < 3 {
+        return Err(NotLiteral { text: text.to_owned() });
+    }
+    Ok(format!("{}%'", &quoted[..quoted.len() - 1]))
+}
+
+/// As few expressions as hold all items: `head item separator item … tail`.
+fn pack(head: &str, items: &[String], separator: &str, tail: &str) -> Vec<String> {
+    let mut expressions: Vec<String> = Vec::new();
+    for item in items {
+        match expressions.last_mut() {
+            Some(last) if last.len() + separator.len() + item.len() + tail.len() <= MAX_EXPRESSION => {
+                last.push_str(separator);
+                last.push_str(item);
+            }
+            _ => expressions.push(format!("{head}{item}")),
+        }
+    }
+    for expression in &mut expressions {
+        expression.push_str(tail);
+    }
+    expressions
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,110 @@
+use serde_json::json;
+
+use super::*;
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+fn envelope(change: impl Fn(&mut serde_json::Value)) -> Envelope {
+    let mut message = json!({
+        "cleanup": {
+            "schemaVersion": 1, "name": "prod", "kind": "accounts",
+            "hub": {"account": "111111111111", "region": "eu-west-1"},
+            "aggregatorName": "a", "eventBusArn": "arn:aws:events:eu-west-1:111111111111:event-bus/a",
+            "scheduleGroupName": "a", "schedulerRoleArn": "arn:aws:iam::111111111111:role/a", "regions": ["eu-west-1"],
+            "optInTag": {"key": "ecr-cleanup", "value": null}, "rollbackWindowHours": 24, "dryRun": false,
+            "keepNewestImages": 0, "keepTagPatterns": [],
+        },
+        "event": {
+            "id": "1", "source": EVENT_SOURCE, "detail-type": CHECK_DUE, "account": "111111111111", "region": "eu-west-1",
+            "time": "2026-11-02T10:00:00Z",
+            "detail": {
+                "repository": {"account": "111111111111", "region": "eu-west-1", "name": "shop"},
+                "digest": format!("sha256:{:064x}", 1), "lastChange": "2026-11-01T10:00:00Z", "postponements": 0,
+            },
+        },
+    });
+    change(&mut message);
+    Envelope::read(&message.to_string()).unwrap()
+}
+
+#[test]
+fn only_the_hub_can_ask_for_a_check_of_an_image_in_its_registries() {
+    let now = at("2026-11-02T10:00:00Z");
+    assert!(due(&envelope(|_| {}), now).is_ok());
+    for (pointer, value) in [
+        ("/event/source", "aws.ecs"),
+        ("/event/detail-type", "Image Kept"),
+        ("/event/account", "222222222222"),
+        ("/event/detail/digest", "sha256:1"),
+        ("/event/detail/repository/account", "222222222222"),
+        ("/event/detail/repository/region", "us-east-1"),
+    ] {
+        let changed = envelope(|message| *message.pointer_mut(pointer).unwrap() = json!(value));
+        assert!(due(&changed, now).is_err(), "{pointer}");
+    }
+}
+
+#[test]
+fn a_change_never_lies_in_the_future() {
+    let now = at("2026-10-01T00:00:00Z");
+    assert_eq!(due(&envelope(|_| {}), now).unwrap().last_change, now);
+}
+
+#[test]
+fn checks_of_one_image_become_one_that_knows_the_latest_of_all() {
+    let now = at("2026-11-02T10:00:00Z");
+    let mut requests = Vec::new();
+    for (message, change, postponements, fresh) in
+        [("a", "2026-11-01T10:00:00Z", 3, true), ("b", "2026-11-01T12:00:00Z", 1, false)]
+    {
+        let envelope = envelope(|message| {
+            message["event"]["detail"]["lastChange"] = json!(change);
+            message["event"]["detail"]["postponements"] = json!(postponements);
+        });
+        add(&mut requests, envelope.settings.clone(), due(&envelope, now).unwrap(), message.into(), fresh);
+    }
+    let [request] = &requests[..] else { panic!("{requests:?}") };
+    let merged = request.repositories.values().next().unwrap().values().next().unwrap();
+    assert_eq!(merged.last_change, at("2026-11-01T12:00:00Z"));
+    assert_eq!((merged.postponements, merged.fresh, merged.messages.len()), (3, false, 2));
+}
+
+#[test]
+fn missing_evidence_is_waited_for_longer_each_time_and_at_most_a_day() {
+    let minutes: Vec<i64> = (0..9).map(|n| delay(n).as_secs() / 60).collect();
+    assert_eq!(minutes, [15, 30, 60, 120, 240, 480, 960, 1440, 1440]);
+    assert_eq!(delay(u32::MAX), LONGEST_DELAY);
+}
+
+#[test]
+fn only_missing_evidence_counts_as_a_postponement() {
+    let now = at("2026-11-02T10:00:00Z");
+    let check = due(&envelope(|_| {}), now).unwrap();
+    let due = Due { last_change: check.last_change, postponements: 2, messages: BTreeSet::new(), fresh: true };
+    let missing = Postponement::Missing(vec![Because::new(Gap::Usage, "throttled")]);
+    let later = put_off(&check.repository, &check.digest, &due, &missing, now);
+    assert_eq!((later.postponements, later.not_before), (3, now + SignedDuration::from_mins(60)));
+    let until = now + SignedDuration::from_hours(30);
+    let early = Postponement::TooEarly { until, since: "the last push".into() };
+    let later = put_off(&check.repository, &check.digest, &due, &early, now);
+    assert_eq!((later.postponements, later.not_before, later.last_change), (0, until, check.last_change));
+}
+
+#[test]
+fn a_repository_is_covered_only_if_every_place_is() {
+    let place: Place = ("222222222222".parse().unwrap(), "eu-west-1".parse().unwrap());
+    let account = place.0.clone();
+    let standing = |standing| Ok(Workloads { accounts: [(account.clone(), standing)].into(), ..Workloads::default() });
+    let places = BTreeSet::from([place.clone()]);
+    let proof = |proof| BTreeMap::from([(place.clone(), proof)]);
+    let gap = || Because::new(Gap::Coverage, "no probe");
+    assert!(covered(&standing(Standing::Active), &proof(Ok(())), &places).is_ok());
+    assert!(covered(&standing(Standing::Active), &proof(Err(gap())), &places).is_err());
+    assert!(covered(&standing(Standing::Active), &BTreeMap::new(), &places).is_err());
+    assert!(covered(&standing(Standing::Inactive("SUSPENDED".into())), &proof(Ok(())), &places).is_err());
+    assert!(covered(&Ok(Workloads::default()), &proof(Ok(())), &places).is_err());
+    assert!(covered(&Err(gap()), &proof(Ok(())), &places).is_err());
+    assert!(covered(&standing(Standing::Active), &proof(Ok(())), &BTreeSet::new()).is_err());
+}

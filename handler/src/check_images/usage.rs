@@ -1,0 +1,328 @@
+//! Who uses which image of a repository: what the aggregator and the accounts showed, matched with the images' names.
+//!
+//! Matching is exact and in code: queries may find too much (a prefix, `_` as a wildcard), never too little.
+//! A use of a child is a use of its indexes as well.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use super::evidence::{Because, Found, Gap, ImageFacts, Use};
+use crate::account::AccountId;
+use crate::image::{Digest, ImageReference, Tag};
+use crate::region::Region;
+use crate::repository::Repository;
+use crate::task_definition::TaskDefinitionArn;
+
+/// An account and one of its regions.
+pub type Place = (AccountId, Region);
+
+/// Whether tasks and services can still be started from a revision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RevisionStatus {
+    /// They can: a use by itself.
+    Active,
+    /// `INACTIVE` or `DELETE_IN_PROGRESS`: a use if something still runs it.
+    Inactive,
+}
+
+/// A revision of a task definition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revision {
+    /// Its name.
+    pub arn: TaskDefinitionArn,
+    /// Whether it is ACTIVE.
+    pub status: RevisionStatus,
+    /// The images of the hub's registries that its containers name.
+    pub images: Vec<ImageReference>,
+    /// When Config captured its latest change; unknown for one that was read in its account.
+    pub captured_at: Option<Timestamp>,
+}
+
+/// A service, task set or rule that runs task definitions, as Config shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Runner {
+    /// Its type as Config calls it.
+    pub resource_type: &'static str,
+    /// Whether it is an ECS service, which has deployments to ask for.
+    pub is_service: bool,
+    /// Where it is.
+    pub account: AccountId,
+    /// Where it is.
+    pub region: Region,
+    /// Its ARN.
+    pub resource: String,
+    /// The cluster of a service.
+    pub cluster: Option<String>,
+    /// What it runs.
+    pub task_definitions: Vec<TaskDefinitionArn>,
+}
+
+/// A user of images outside ECS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OtherUser {
+    /// Its type as Config calls it.
+    pub resource_type: &'static str,
+    /// Where it is.
+    pub account: AccountId,
+    /// Where it is.
+    pub region: Region,
+    /// Its ARN or id.
+    pub resource: String,
+    /// The images of the hub's registries that it names.
+    pub images: Vec<ImageReference>,
+    /// The digests that it names without a repository.
+    pub digests: Vec<Digest>,
+}
+
+/// A service as its own account describes it, with all its live deployments and task sets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveService {
+    /// Its ARN.
+    pub service: String,
+    /// The task definitions of its live deployments and task sets.
+    pub task_definitions: BTreeSet<TaskDefinitionArn>,
+    /// Its current service revisions.
+    pub revisions: Vec<String>,
+    /// What those have pinned; known only for services that run an image of the repositories at hand by a tag.
+    pub pinned: Found<Vec<Pinned>>,
+}
+
+/// The digest that a service revision has pinned for an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pinned {
+    /// The task definition of the service revision.
+    pub task_definition: TaskDefinitionArn,
+    /// The image as the task definition names it.
+    pub image: ImageReference,
+    /// What the tag resolved to when the service was deployed.
+    pub digest: Digest,
+}
+
+/// Everything that was seen of the use of images, for all repositories of a batch.
+#[derive(Debug, Clone)]
+pub struct Landscape {
+    /// What runs task definitions, over everything that is aggregated.
+    pub runners: Found<Vec<Runner>>,
+    /// Users outside ECS.
+    pub other_users: Found<Vec<OtherUser>>,
+    /// The live services of each place that was asked.
+    pub live: BTreeMap<Place, Found<Vec<LiveService>>>,
+    /// The hub's images that the revisions run by [`Self::live`] name; or why a revision could not be read.
+    pub live_revisions: BTreeMap<TaskDefinitionArn, Result<Vec<ImageReference>, Because>>,
+}
+
+/// What uses the images of one repository.
+#[derive(Debug, Clone)]
+pub struct Usage {
+    /// Users by name.
+    pub uses: BTreeMap<Digest, Vec<Use>>,
+    /// Services that have pinned a digest.
+    pub pinned: BTreeMap<Digest, Vec<Use>>,
+    /// When the latest change of a revision that names the image was captured.
+    pub last_named: BTreeMap<Digest, Timestamp>,
+}
+
+/// The images of a repository, by what they can be called.
+pub struct Named<'a> {
+    repository: &'a Repository,
+    by_tag: BTreeMap<&'a Tag, &'a Digest>,
+    digests: BTreeSet<&'a Digest>,
+    parents: &'a BTreeMap<Digest, BTreeSet<Digest>>,
+}
+
+impl<'a> Named<'a> {
+    /// From all images of the repository and, for each image that an index lists, the indexes that do.
+    pub fn new(
+        repository: &'a Repository,
+        images: &'a BTreeMap<Digest, ImageFacts>,
+        parents: &'a BTreeMap<Digest, BTreeSet<Digest>>,
+    ) -> Self {
+        let by_tag = images.values().flat_map(|image| image.tags.iter().map(move |tag| (tag, &image.digest))).collect();
+        Self { repository, by_tag, digests: images.keys().collect(), parents }
+    }
+
+    /// The images that a reference names: by its tag and by its digest, and the indexes that hold those.
+    fn meant_by(&self, reference: &ImageReference) -> BTreeSet<&Digest> {
+        if reference.repository() != self.repository {
+            return BTreeSet::new();
+        }
+        let latest = Tag::latest();
+        let tag = match (reference.tag(), reference.digest()) {
+            (None, None) => Some(&latest),
+            // A digest wins over a tag beside it, but whoever wrote the tag may rely on it.
+            (tag, _) => tag,
+        };
+        let mut meant: BTreeSet<&Digest> = tag.and_then(|tag| self.by_tag.get(tag)).copied().into_iter().collect();
+        if let Some(digest) = reference.digest() {
+            meant.extend(self.with_digest(digest));
+        }
+        self.with_parents(meant)
+    }
+
+    fn with_digest(&self, digest: &Digest) -> BTreeSet<&Digest> {
+        let mut meant: BTreeSet<&Digest> = self.digests.get(digest).copied().into_iter().collect();
+        // A child that is gone itself still shows that its index was meant.
+        meant.extend(self.parents.get(digest).into_iter().flatten());
+        meant
+    }
+
+    fn with_parents<'b>(&'b self, mut meant: BTreeSet<&'b Digest>) -> BTreeSet<&'b Digest> {
+        let mut new: Vec<&Digest> = meant.iter().copied().collect();
+        while let Some(digest) = new.pop() {
+            for parent in self.parents.get(digest).into_iter().flatten() {
+                if meant.insert(parent) {
+                    new.push(parent);
+                }
+            }
+        }
+        meant
+    }
+}
+
+/// What uses the images of a repository, from the revisions that name it, and all that was seen in the places that may
+/// pull from it.
+///
+/// # Errors
+/// The gaps that leave the uses by name, or the pinned digests, of the whole repository unknown.
+pub fn usage(
+    named: &Named<'_>,
+    revisions: &[Revision],
+    landscape: &Landscape,
+    may_pull: &BTreeSet<Place>,
+) -> Result<Usage, Because> {
+    let runners = known(&landscape.runners)?;
+    let other_users = known(&landscape.other_users)?;
+    let mut usage = Usage { uses: BTreeMap::new(), pinned: BTreeMap::new(), last_named: BTreeMap::new() };
+
+    let mut run: BTreeMap<&TaskDefinitionArn, Use> = BTreeMap::new();
+    for runner in runners {
+        for arn in &runner.task_definitions {
+            run.entry(arn).or_insert_with(|| Use {
+                account: runner.account.clone(),
+                region: runner.region.clone(),
+                resource: runner.resource.clone(),
+                how: format!("this {} runs {arn}", runner.resource_type),
+            });
+        }
+    }
+    for place in may_pull {
+        let live = match landscape.live.get(place) {
+            Some(live) => known(live)?,
+            None => return Err(Because::new(Gap::Deployments, format!("{} in {} was not asked", place.0, place.1))),
+        };
+        for service in live {
+            for arn in &service.task_definitions {
+                run.entry(arn).or_insert_with(|| Use {
+                    account: place.0.clone(),
+                    region: place.1.clone(),
+                    resource: service.service.clone(),
+                    how: format!("a live deployment of this service runs {arn}"),
+                });
+                pinned_by(named, service, arn, place, landscape, &mut usage.pinned)?;
+            }
+        }
+    }
+
+    for revision in revisions {
+        for reference in &revision.images {
+            for digest in named.meant_by(reference) {
+                if let Some(captured) = revision.captured_at {
+                    let latest = usage.last_named.entry(digest.clone()).or_insert(captured);
+                    *latest = captured.max(*latest);
+                }
+                let used = match revision.status {
+                    RevisionStatus::Active => Some(Use {
+                        account: revision.arn.account.clone(),
+                        region: revision.arn.region.clone(),
+                        resource: revision.arn.to_string(),
+                        how: format!("this task definition is ACTIVE and names {reference}"),
+                    }),
+                    RevisionStatus::Inactive => run.get(&revision.arn).cloned(),
+                };
+                if let Some(used) = used {
+                    usage.uses.entry(digest.clone()).or_default().push(used);
+                }
+            }
+        }
+    }
+    // What runs in an account may name the image although no query found its revision: it may be gone from Config.
+    for (arn, used) in &run {
+        if let Some(Ok(images)) = landscape.live_revisions.get(*arn) {
+            for digest in images.iter().flat_map(|reference| named.meant_by(reference)) {
+                usage.uses.entry(digest.clone()).or_default().push(used.clone());
+            }
+        }
+    }
+    for user in other_users {
+        let used = |what: &str| Use {
+            account: user.account.clone(),
+            region: user.region.clone(),
+            resource: user.resource.clone(),
+            how: format!("this {} names {what}", user.resource_type),
+        };
+        for reference in &user.images {
+            for digest in named.meant_by(reference) {
+                usage.uses.entry(digest.clone()).or_default().push(used(&reference.to_string()));
+            }
+        }
+        for digest in &user.digests {
+            for meant in named.with_parents(named.with_digest(digest)) {
+                usage.uses.entry(meant.clone()).or_default().push(used(digest.as_str()));
+            }
+        }
+    }
+    Ok(usage)
+}
+
+/// Adds the digests that a live service has pinned for images of the repository.
+fn pinned_by(
+    named: &Named<'_>,
+    service: &LiveService,
+    arn: &TaskDefinitionArn,
+    place: &Place,
+    landscape: &Landscape,
+    pinned: &mut BTreeMap<Digest, Vec<Use>>,
+) -> Result<(), Because> {
+    let images = match landscape.live_revisions.get(arn) {
+        Some(Ok(images)) => images,
+        Some(Err(because)) => return Err(because.clone()),
+        None => {
+            return Err(Because::new(Gap::Deployments, format!("{arn}, which {} runs, was not read", service.service)));
+        }
+    };
+    for image in images.iter().filter(|image| image.repository() == named.repository && image.digest().is_none()) {
+        let digests: Vec<&Digest> = known(&service.pinned)?
+            .iter()
+            .filter(|pin| pin.task_definition == *arn && pin.image == *image)
+            .map(|pin| &pin.digest)
+            .collect();
+        if digests.is_empty() {
+            return Err(Because::new(
+                Gap::PinnedDigests,
+                format!("{} does not tell which digest it has pinned for {image} of {arn}", service.service),
+            ));
+        }
+        for digest in digests {
+            for meant in named.with_parents(named.with_digest(digest)) {
+                pinned.entry(meant.clone()).or_default().push(Use {
+                    account: place.0.clone(),
+                    region: place.1.clone(),
+                    resource: service.service.clone(),
+                    how: format!("this service has pinned the digest {digest} for {image}"),
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn known<T>(found: &Found<T>) -> Result<&T, Because> {
+    match found {
+        Found::Known(known) => Ok(known),
+        Found::Missing(because) => Err(because.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

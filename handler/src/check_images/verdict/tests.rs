@@ -1,0 +1,327 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::check_images::evidence::{Covered, Found, OtherPullers, Relations};
+use crate::check_images::policy::RepositorySettings;
+
+fn at(hours: i64) -> Timestamp {
+    Timestamp::from_second(1_700_000_000 + hours * 3600).unwrap()
+}
+
+fn digest(n: u64) -> Digest {
+    format!("sha256:{n:064x}").parse().unwrap()
+}
+
+fn image(n: u64) -> ImageFacts {
+    ImageFacts {
+        digest: digest(n),
+        tags: std::collections::BTreeSet::new(),
+        pushed_at: at(0),
+        pulled_at: None,
+        size_in_bytes: 1,
+        kind: ImageKind::Single,
+        status: StorageStatus::Active,
+        subject: None,
+    }
+}
+
+fn a_use() -> Use {
+    Use {
+        account: "222222222222".parse().unwrap(),
+        region: "eu-west-1".parse().unwrap(),
+        resource: "arn:aws:ecs:eu-west-1:222222222222:task-definition/shop:7".into(),
+        how: "the task definition is ACTIVE".into(),
+    }
+}
+
+/// Nothing uses the image and everything is known.
+fn unused() -> Evidence {
+    Evidence {
+        participation: Found::Known(Participation::In(RepositorySettings::default())),
+        mutability: Found::Known(Mutability::Fixed),
+        pullers: Found::Known(OtherPullers::default()),
+        image: Found::Known(Presence::Present(image(1))),
+        relations: Found::Known(Relations::default()),
+        newer_images: Found::Known(9),
+        uses: Found::Known(vec![]),
+        pinned: Found::Known(vec![]),
+        last_named: Found::Known(None),
+        coverage: Found::Known(Covered { pairs: 1 }),
+        last_change: at(0),
+    }
+}
+
+fn policy() -> Policy {
+    Policy::new(SignedDuration::from_hours(24), 3, vec!["keep-*".parse().unwrap()], false)
+}
+
+fn deletes(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Delete(_))
+}
+
+/// Takes the kind of evidence with this number away.
+fn hide(evidence: &mut Evidence, kind: usize) {
+    let because = Because::new(Gap::Usage, "hidden");
+    match kind {
+        0 => evidence.participation = Found::Missing(because),
+        1 => evidence.mutability = Found::Missing(because),
+        2 => evidence.pullers = Found::Missing(because),
+        3 => evidence.image = Found::Missing(because),
+        4 => evidence.relations = Found::Missing(because),
+        5 => evidence.newer_images = Found::Missing(because),
+        6 => evidence.uses = Found::Missing(because),
+        7 => evidence.pinned = Found::Missing(because),
+        8 => evidence.last_named = Found::Missing(because),
+        _ => evidence.coverage = Found::Missing(because),
+    }
+}
+
+const KINDS: usize = 10;
+
+#[test]
+fn an_unused_image_is_deleted_when_the_window_has_passed_and_not_before() {
+    assert!(deletes(&judge(&unused(), &policy(), at(24))));
+    let minute_before = at(24) - SignedDuration::from_mins(1);
+    let verdict = judge(&unused(), &policy(), minute_before);
+    assert!(
+        matches!(verdict, Verdict::Postpone(Postponement::TooEarly { until, .. }) if until == at(24)),
+        "{verdict:?}"
+    );
+}
+
+#[test]
+fn each_kind_of_evidence_is_needed() {
+    for kind in 0..KINDS {
+        let mut evidence = unused();
+        hide(&mut evidence, kind);
+        let verdict = judge(&evidence, &policy(), at(1000));
+        assert!(matches!(verdict, Verdict::Postpone(Postponement::Missing(_))), "kind {kind}: {verdict:?}");
+    }
+}
+
+#[test]
+fn every_reason_to_keep_keeps() {
+    let change = |change: fn(&mut Evidence)| {
+        let mut evidence = unused();
+        change(&mut evidence);
+        match judge(&evidence, &policy(), at(1000)) {
+            Verdict::Keep(reason) => reason.code(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let facts = |evidence: &mut Evidence, change: fn(&mut ImageFacts)| {
+        let mut image = image(1);
+        change(&mut image);
+        evidence.image = Found::Known(Presence::Present(image));
+    };
+    let _ = facts;
+    assert_eq!(change(|e| e.participation = Found::Known(Participation::Out)), "not-opted-in");
+    assert_eq!(
+        change(|e| e.participation = Found::Known(Participation::Unreadable { reason: "?".into() })),
+        "opt-in-unreadable"
+    );
+    assert_eq!(change(|e| e.uses = Found::Known(vec![a_use()])), "in-use");
+    assert_eq!(change(|e| e.pinned = Found::Known(vec![a_use()])), "in-use");
+    assert_eq!(change(|e| e.newer_images = Found::Known(2)), "among-newest");
+    assert_eq!(
+        change(|e| e.relations = Found::Known(Relations { parents: [digest(2)].into(), ..Relations::default() })),
+        "listed-by-index"
+    );
+    assert_eq!(
+        change(|e| e.relations = Found::Known(Relations { attached_to: Some(digest(2)), ..Relations::default() })),
+        "attached"
+    );
+    assert_eq!(
+        change(|e| {
+            let image = ImageFacts { tags: ["keep-me".parse().unwrap()].into(), ..image(1) };
+            e.image = Found::Known(Presence::Present(image));
+        }),
+        "tag-protected"
+    );
+    assert_eq!(
+        change(|e| {
+            let image = ImageFacts { status: StorageStatus::Archived, ..image(1) };
+            e.image = Found::Known(Presence::Present(image));
+        }),
+        "not-active"
+    );
+    let pullers = |pullers: OtherPullers| {
+        let evidence = Evidence { pullers: Found::Known(pullers), ..unused() };
+        match judge(&evidence, &policy(), at(1000)) {
+            Verdict::Keep(reason) => reason.code(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(
+        pullers(OtherPullers { services: ["lambda.amazonaws.com".into()].into(), ..OtherPullers::default() }),
+        "pulled-by-service"
+    );
+    assert_eq!(
+        pullers(OtherPullers { outside: ["*".into()].into(), ..OtherPullers::default() }),
+        "pulled-from-outside"
+    );
+    assert_eq!(
+        pullers(OtherPullers { pull_through_cache: Some("hub".into()), ..OtherPullers::default() }),
+        "pull-through-cache"
+    );
+    let dry = Policy::new(SignedDuration::from_hours(24), 3, vec![], true);
+    assert_eq!(judge(&unused(), &dry, at(1000)), Verdict::Keep(KeepReason::DryRun));
+}
+
+#[test]
+fn an_unknown_media_type_postpones() {
+    let image = ImageFacts { kind: ImageKind::Unknown { media_type: "application/x".into() }, ..image(1) };
+    let evidence = Evidence { image: Found::Known(Presence::Present(image)), ..unused() };
+    let verdict = judge(&evidence, &policy(), at(1000));
+    assert!(matches!(verdict, Verdict::Postpone(Postponement::Missing(_))), "{verdict:?}");
+}
+
+#[test]
+fn a_recorded_pull_postpones_until_it_and_its_lag_have_passed() {
+    let image = ImageFacts { pulled_at: Some(at(100)), ..image(1) };
+    let evidence = Evidence { image: Found::Known(Presence::Present(image)), ..unused() };
+    assert!(!deletes(&judge(&evidence, &policy(), at(147))));
+    assert!(deletes(&judge(&evidence, &policy(), at(148))));
+}
+
+#[test]
+fn an_index_takes_only_children_and_attachments_that_nothing_else_holds() {
+    let child = |image| Child { image, has_other_parent: false };
+    let free = image(2);
+    let tagged = ImageFacts { tags: ["arm".parse().unwrap()].into(), ..image(3) };
+    let shared = Child { image: image(4), has_other_parent: true };
+    let attachment = |n, subject, needed_elsewhere| Attachment { image: image(n), subject, needed_elsewhere };
+    let relations = Relations {
+        children: vec![child(free.clone()), child(tagged), shared],
+        attachments: vec![
+            attachment(10, digest(1), false),
+            attachment(11, digest(2), false),
+            attachment(12, digest(3), false),
+            attachment(13, digest(1), true),
+        ],
+        ..Relations::default()
+    };
+    let index = ImageFacts { kind: ImageKind::Index, ..image(1) };
+    let evidence =
+        Evidence { image: Found::Known(Presence::Present(index)), relations: Found::Known(relations), ..unused() };
+    let Verdict::Delete(deletion) = judge(&evidence, &policy(), at(1000)) else { panic!("not deleted") };
+    assert_eq!(deletion.children(), [free]);
+    assert_eq!(deletion.attachments(), [image(10), image(11)]);
+}
+
+#[test]
+fn ten_thousand_images_are_judged_in_ten_milliseconds() {
+    let evidence: Vec<Evidence> = (0..10_000)
+        .map(|n| Evidence {
+            image: Found::Known(Presence::Present(image(n))),
+            uses: Found::Known(if n % 2 == 0 { vec![] } else { vec![a_use()] }),
+            ..unused()
+        })
+        .collect();
+    #[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
+    let begun = std::time::Instant::now();
+    let policy = policy();
+    let deleted = evidence.iter().filter(|evidence| deletes(&judge(evidence, &policy, at(1000)))).count();
+    let took = begun.elapsed();
+    assert_eq!(deleted, 5_000);
+    // Without optimization the bound of an optimized build does not hold; ten times as long still shows a mistake.
+    let bound = if cfg!(debug_assertions) { 100 } else { 10 };
+    assert!(took.as_millis() < bound, "{took:?}");
+}
+
+prop_compose! {
+    fn any_evidence()(
+        participation in 0..4, mutability: bool, service: bool, outside: bool, gone in 0..8, tag in 0..3, pushed in 0i64..200,
+        pulled in proptest::option::of(0i64..200), kind in 0..4, status in 0..6, parent: bool, newer in 0usize..6,
+        used in 0..3, pinned in 0..4, named in proptest::option::of(0i64..200), change in 0i64..200, hidden in 0..(2 * KINDS),
+    ) -> Evidence {
+        let facts = ImageFacts {
+            tags: match tag { 0 => [].into(), 1 => ["v1".parse().unwrap()].into(), _ => ["keep-1".parse().unwrap()].into() },
+            pushed_at: at(pushed),
+            pulled_at: pulled.map(at),
+            kind: match kind { 0 => ImageKind::Index, 1 => ImageKind::Unknown { media_type: "?".into() }, _ => ImageKind::Single },
+            status: match status { 0 => StorageStatus::Archived, 1 => StorageStatus::Other("ACTIVATING".into()), _ => StorageStatus::Active },
+            ..image(1)
+        };
+        let mut evidence = Evidence {
+            participation: Found::Known(match participation {
+                0 => Participation::Out,
+                1 => Participation::Unreadable { reason: "?".into() },
+                _ => Participation::In(RepositorySettings::default()),
+            }),
+            mutability: Found::Known(if mutability { Mutability::Movable } else { Mutability::Fixed }),
+            pullers: Found::Known(OtherPullers {
+                services: if service { ["lambda.amazonaws.com".into()].into() } else { [].into() },
+                outside: if outside { ["*".into()].into() } else { [].into() },
+                pull_through_cache: None,
+            }),
+            image: Found::Known(if gone == 0 { Presence::Gone } else { Presence::Present(facts) }),
+            relations: Found::Known(Relations {
+                parents: if parent { [digest(9)].into() } else { [].into() },
+                ..Relations::default()
+            }),
+            newer_images: Found::Known(newer),
+            uses: Found::Known(if used == 0 { vec![a_use()] } else { vec![] }),
+            pinned: Found::Known(if pinned == 0 { vec![a_use()] } else { vec![] }),
+            last_named: Found::Known(named.map(at)),
+            coverage: Found::Known(Covered { pairs: 2 }),
+            last_change: at(change),
+        };
+        if hidden < KINDS {
+            hide(&mut evidence, hidden);
+        }
+        evidence
+    }
+}
+
+proptest! {
+    #[test]
+    fn hiding_evidence_never_turns_keep_or_postpone_into_delete(
+        evidence in any_evidence(), kind in 0..KINDS, now in 0i64..400,
+    ) {
+        let mut hidden = evidence.clone();
+        hide(&mut hidden, kind);
+        prop_assert!(!deletes(&judge(&hidden, &policy(), at(now))));
+    }
+
+    #[test]
+    fn a_use_never_leads_to_a_deletion(evidence in any_evidence(), pinned: bool, now in 0i64..400) {
+        let mut used = evidence;
+        if pinned { used.pinned = Found::Known(vec![a_use()]) } else { used.uses = Found::Known(vec![a_use()]) }
+        prop_assert!(!deletes(&judge(&used, &policy(), at(now))));
+    }
+
+    #[test]
+    fn nothing_is_deleted_within_the_window_of_anything_that_concerns_the_image(
+        evidence in any_evidence(), window in 1i64..100, now in 0i64..400,
+    ) {
+        let policy = Policy::new(SignedDuration::from_hours(window), 0, vec![], false);
+        if let Verdict::Delete(deletion) = judge(&evidence, &policy, at(now)) {
+            let window = SignedDuration::from_hours(window);
+            let moments = [Some(evidence.last_change), Some(deletion.image().pushed_at), deletion.image().pulled_at,
+                evidence.last_named.known().copied().flatten()];
+            for moment in moments.into_iter().flatten() {
+                prop_assert!(moment + window <= at(now));
+            }
+        }
+    }
+
+    #[test]
+    fn a_longer_window_never_deletes_more_and_a_later_moment_never_less(
+        evidence in any_evidence(), window in 1i64..100, more in 0i64..100, now in 0i64..400, later in 0i64..100,
+    ) {
+        let policy = |hours| Policy::new(SignedDuration::from_hours(hours), 0, vec![], false);
+        let longer = judge(&evidence, &policy(window + more), at(now));
+        prop_assert!(!deletes(&longer) || deletes(&judge(&evidence, &policy(window), at(now))));
+        prop_assert!(!deletes(&longer) || deletes(&judge(&evidence, &policy(window + more), at(now + later))));
+    }
+
+    #[test]
+    fn a_dry_run_deletes_nothing_and_protections_only_add(evidence in any_evidence(), newest in 0usize..6, now in 0i64..400) {
+        let window = SignedDuration::from_hours(24);
+        let dry = Policy::new(window, 0, vec![], true);
+        prop_assert!(!deletes(&judge(&evidence, &dry, at(now))));
+        let protected = judge(&evidence, &Policy::new(window, newest, vec!["v*".parse().unwrap()], false), at(now));
+        prop_assert!(!deletes(&protected) || deletes(&judge(&evidence, &Policy::new(window, 0, vec![], false), at(now))));
+    }
+}
