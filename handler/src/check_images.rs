@@ -406,7 +406,7 @@ impl CheckImages {
         let queries = queries::revisions(repository, &names)
             .map_err(|error| Because::new(Gap::Usage, format!("{repository}: {error}")))?;
         let read = |row: &rows::Row| row.revision(&settings.hub.account);
-        if queries.exact.len() > queries.by_repository.len() {
+        if !queries.by_repository.is_empty() && queries.exact.len() > queries.by_repository.len() {
             let mut found = Some(Vec::new());
             let mut pages = queries.exact.len();
             for expression in &queries.by_repository {

@@ -183,7 +183,8 @@ pub struct Names {
 pub struct RevisionQueries {
     /// By each spelling of each name.
     pub exact: Vec<String>,
-    /// Everything that names the repository: a superset of what the exact ones find.
+    /// Everything that names the repository: a superset of what the exact ones find. None for a repository with `_` in its
+    /// name: AWS does not say whether it accepts that wildcard inside a pattern.
     pub by_repository: Vec<String>,
 }
 
@@ -210,7 +211,7 @@ pub fn revisions<'a>(
     }
     let references = references.iter().map(|reference| literal(reference)).collect::<Result<Vec<_>, _>>()?;
     let mut prefixes = Vec::new();
-    for name in &names {
+    for name in names.iter().filter(|name| !name.contains('_')) {
         prefixes.push(format!("{IMAGE} = {}", literal(name)?));
         prefixes.push(format!("{IMAGE} LIKE {}", prefix_literal(&format!("{name}:"))?));
         prefixes.push(format!("{IMAGE} LIKE {}", prefix_literal(&format!("{name}@"))?));

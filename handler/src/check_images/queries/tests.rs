@@ -53,6 +53,12 @@ fn a_repository_is_asked_for_by_whole_names_only() {
 }
 
 #[test]
+fn a_repository_with_a_wildcard_in_its_name_is_asked_for_by_exact_names() {
+    let queries = revisions(&repository("my_shop"), [&names(&["v1"], &[7])]).unwrap();
+    assert!(queries.by_repository.is_empty() && !queries.exact.is_empty(), "{queries:?}");
+}
+
+#[test]
 fn the_shared_queries_read_as_intended() {
     assert_eq!(
         runners(),
