@@ -219,6 +219,7 @@ impl World {
             .entry(account.clone())
             .or_insert_with(|| Member { parent: parent.to_owned(), status: AccountStatus::Active, joined })
             .parent = parent.to_owned();
+        self.account_moved(account);
     }
 
     /// Takes an account out of its organization, its delegations included.
@@ -231,6 +232,7 @@ impl World {
             organization.members.remove(account);
             organization.delegated.remove(account);
         }
+        self.account_moved(account);
     }
 
     /// Sets an account's status; nothing happens to an account outside organizations.

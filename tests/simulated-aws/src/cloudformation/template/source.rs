@@ -3,7 +3,7 @@
 //! Short forms (`!Ref x`) come out as the long ones (`{Ref: x}`). Plain scalars are booleans and numbers where that loses
 //! nothing; digits with a leading zero, such as account ids, stay text.
 
-use saphyr::{LoadableYamlNode, MarkedYaml, ScalarStyle, Tag, YamlData, YamlLoader};
+use saphyr::{MarkedYaml, ScalarStyle, Tag, YamlData, YamlLoader};
 use saphyr_parser::Parser;
 use serde_json::{Number, Value};
 

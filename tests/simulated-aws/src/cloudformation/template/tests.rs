@@ -106,7 +106,7 @@ fn what_is_not_understood_is_refused_by_name_and_line() {
     ] {
         let error = property(text).unwrap_err();
         assert!(error.not_simulated, "{text}");
-        assert_eq!(error.to_string(), format!("line 13: {reason}"));
+        assert_eq!(error.to_string(), format!("line 14: {reason}"));
     }
 }
 
