@@ -449,3 +449,6 @@ pub fn package(template: &str, bucket: &str) -> String {
 pub(crate) fn serve_unsigned(world: &mut World, request: &WireRequest) -> Option<WireResponse> {
     custom_resource::serve(world, request)
 }
+
+#[cfg(test)]
+mod tests;
