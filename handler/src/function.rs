@@ -25,7 +25,7 @@ pub enum Function {
 
 /// Why a configured handler is none of ours.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("this artifact has no function {0}; it has \"schedule-checks\" and \"check-images\"")]
+#[error("this artifact has no function {0}; it has \"provider\", \"schedule-checks\" and \"check-images\"")]
 pub struct UnknownFunction(Quoted);
 
 impl FromStr for Function {

@@ -1,5 +1,7 @@
 //! The entry point of the Lambda artifact: `_HANDLER` says which function it is.
 
+#![recursion_limit = "256"]
+
 use handler::function::Function;
 
 #[tokio::main(flavor = "current_thread")]
