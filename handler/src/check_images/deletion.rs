@@ -6,7 +6,7 @@
 //! - Where they can, and for untagged images, all tags are looked up again; an image whose tags changed stays, and each tag
 //!   is sent together with the digest, so that one that moves even then is refused.
 //! - Only untagged images are deleted by digest alone.
-//! - Children of an index, and attachments, go only after the image itself is gone.
+//! - Children of an index, and attachments, go only after the image itself is gone, and only with the tags they had.
 //! - `failures[]` are read one by one. What ECR does not answer for counts as failed.
 //!
 //! # Caveats
@@ -70,22 +70,34 @@ pub async fn delete(
     }
     let mut outcomes = BTreeMap::new();
     let mut agreed = images;
-    if agreed.iter().any(|image| image.mutability() == Mutability::Movable || image.image().tags.is_empty()) {
+    let second_look = |image: &Deletion| {
+        image.mutability() == Mutability::Movable
+            || image.image().tags.is_empty()
+            || !image.children().is_empty()
+            || !image.attachments().is_empty()
+    };
+    let mut seen = registry::Images::new();
+    if agreed.iter().any(second_look) {
         match registry::images(ecr, repository).await {
-            Ok(now) => agreed.retain(|image| {
-                let digest = &image.image().digest;
-                let outcome = match now.get(digest) {
-                    None => Some(Deleted::Gone { with: Vec::new(), bytes: image.image().size_in_bytes }),
-                    Some(now) if now.tags != image.image().tags => Some(Deleted::Changed("its tags changed".into())),
-                    Some(now) if now.pulled_at != image.image().pulled_at => {
-                        Some(Deleted::Changed("it was pulled".into()))
-                    }
-                    Some(_) => None,
-                };
-                let agreed = outcome.is_none();
-                outcomes.extend(outcome.map(|outcome| (digest.clone(), outcome)));
-                agreed
-            }),
+            Ok(now) => {
+                seen = now;
+                agreed.retain(|image| {
+                    let digest = &image.image().digest;
+                    let outcome = match seen.get(digest) {
+                        None => Some(Deleted::Gone { with: Vec::new(), bytes: image.image().size_in_bytes }),
+                        Some(now) if now.tags != image.image().tags => {
+                            Some(Deleted::Changed("its tags changed".into()))
+                        }
+                        Some(now) if now.pulled_at != image.image().pulled_at => {
+                            Some(Deleted::Changed("it was pulled".into()))
+                        }
+                        Some(_) => None,
+                    };
+                    let agreed = outcome.is_none();
+                    outcomes.extend(outcome.map(|outcome| (digest.clone(), outcome)));
+                    agreed
+                });
+            }
             Err(Because { text, .. }) => {
                 outcomes.extend(
                     agreed.drain(..).map(|image| (image.image().digest.clone(), Deleted::Changed(text.clone()))),
@@ -100,7 +112,7 @@ pub async fn delete(
     let rest: BTreeMap<&Digest, Vec<&ImageFacts>> = agreed
         .iter()
         .filter(|image| matches!(first.get(&image.image().digest), Some(Sent::Gone)))
-        .map(|image| (&image.image().digest, image.children().iter().chain(image.attachments()).collect()))
+        .map(|image| (&image.image().digest, unchanged(image, &seen)))
         .collect();
     let ids = rest.values().flatten().map(|image| (image.digest.clone(), ids_of(image, Mutability::Movable))).collect();
     let second = send(ecr, repository, ids).await;
@@ -123,6 +135,12 @@ pub async fn delete(
         outcomes.insert(digest.clone(), outcome);
     }
     outcomes
+}
+
+/// The children and attachments of an image that have the same tags as when they were looked at.
+fn unchanged<'a>(image: &'a Deletion, seen: &registry::Images) -> Vec<&'a ImageFacts> {
+    let same = |part: &&ImageFacts| seen.get(&part.digest).is_some_and(|now| now.tags == part.tags);
+    image.children().iter().chain(image.attachments()).filter(same).collect()
 }
 
 /// An id as it is sent: a tag, a digest, or both.
