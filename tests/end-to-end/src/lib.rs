@@ -1,1 +1,13 @@
-//! Harness of the end-to-end tests.
+//! Harness of the end-to-end tests: an organization in the simulated AWS with the product's functions in its hub, and the
+//! hands of the teams that use it.
+//!
+//! Only this crate links both the product and the simulation. What teams do goes through AWS calls; what is true is read
+//! from the simulation ([`simulated_aws::ecs`], [`simulated_aws::ecr`]), never from the product.
+
+mod installation;
+mod organization;
+mod team;
+
+pub use installation::Installation;
+pub use organization::{ORGANIZATION_HUB, Organization};
+pub use team::{Mutability, Pushed};

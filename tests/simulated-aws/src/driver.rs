@@ -23,7 +23,7 @@ use serde_json::Value;
 
 use crate::agenda::Due;
 use crate::connector::Connector;
-use crate::function::{FunctionContext, Invocation, InvocationError};
+use crate::function::{Done, FunctionContext, Invocation, InvocationError};
 use crate::identity::{AccountId, Principal, Region};
 use crate::operation::ServiceError;
 use crate::world::{Clock, World};
@@ -45,7 +45,7 @@ struct Running {
     future: Pin<Box<dyn Future<Output = Result<Value, InvocationError>> + Send>>,
     crashed: Arc<AtomicBool>,
     deadline: Timestamp,
-    done: Box<dyn FnOnce(&mut World, Result<Value, InvocationError>) + Send>,
+    done: Done,
 }
 
 /// A waker that remembers that it was woken.

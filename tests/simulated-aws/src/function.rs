@@ -72,6 +72,9 @@ pub enum InvocationError {
     NoCode(String),
 }
 
+/// What follows in the world from the end of a run.
+pub type Done = Box<dyn FnOnce(&mut World, Result<Value, InvocationError>) + Send>;
+
 /// A run of a function that is due. The Lambda service makes it; the driver runs it.
 pub struct Invocation {
     /// The `Handler` property, under which the code is registered.
@@ -93,7 +96,7 @@ pub struct Invocation {
     /// The event.
     pub payload: Value,
     /// What follows from its end.
-    pub done: Box<dyn FnOnce(&mut World, Result<Value, InvocationError>) + Send>,
+    pub done: Done,
 }
 
 impl fmt::Debug for Invocation {

@@ -55,7 +55,7 @@ pub use behaviours::{Behaviours, PastSchedule};
 pub use delivery::DeliveryFaults;
 pub use driver::SimulatedAws;
 pub use fault::{CallSummary, Fault};
-pub use function::{Function, FunctionContext, Invocation, InvocationError};
+pub use function::{Done, Function, FunctionContext, Invocation, InvocationError};
 pub use identity::{AccountId, Principal, Region};
 pub use operation::{Call, ServiceError};
 pub use recording::CallRecord;

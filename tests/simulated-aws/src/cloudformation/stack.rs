@@ -795,7 +795,7 @@ impl Stack {
                 self.set_status(now, "DELETE_COMPLETE", "");
             }
             Phase::Delete => {
-                self.set_status(now, "DELETE_FAILED", &format!("{}", self.failures.join("; ")));
+                self.set_status(now, "DELETE_FAILED", &self.failures.join("; "));
             }
         }
         self.phase = Phase::Idle;

@@ -843,7 +843,7 @@ impl World {
     /// Lets service-managed stack sets with automatic deployment follow an account that joined, moved or left.
     pub(crate) fn account_moved(&mut self, account: &AccountId) {
         let organization = self.organization_of(account);
-        let mut due: Vec<(Key, &'static str, bool, Vec<(AccountId, Region, String)>)> = Vec::new();
+        let mut due = Vec::new();
         for (key, set) in &self.cloudformation.stack_sets.sets {
             let Model::ServiceManaged { automatic: true, retain } = set.model else { continue };
             let mine = organization.filter(|found| *found.management() == key.0 && key.0 != *account);

@@ -1,0 +1,107 @@
+//! Accounts and regions, with what every account of a well-run organization has: a trail and a Config recorder.
+
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+use simulated_aws::cloudtrail::set_trail;
+use simulated_aws::{AccountId, Region, SimulatedAws};
+
+/// The hub's account id.
+pub const ORGANIZATION_HUB: &str = "111111111111";
+
+/// An organization: one hub, some workload accounts, some regions.
+#[derive(Debug, Clone)]
+pub struct Organization {
+    /// The world.
+    pub aws: SimulatedAws,
+    /// The account that holds the registries.
+    pub hub: AccountId,
+    /// The accounts that run services.
+    pub workloads: Vec<AccountId>,
+    /// The regions in use; the hub stack is in the first.
+    pub regions: Vec<Region>,
+}
+
+impl Organization {
+    /// The hub, workload accounts 222222222222 and 333333333333, and the regions eu-west-1 and us-east-1, all recorded
+    /// continuously and with a trail.
+    pub fn new(seed: u64) -> Self {
+        let aws = SimulatedAws::new(seed);
+        let account = |id: &str| AccountId::new(id).expect("a constant");
+        let organization = Self {
+            aws,
+            hub: account(ORGANIZATION_HUB),
+            workloads: vec![account("222222222222"), account("333333333333")],
+            regions: ["eu-west-1", "us-east-1"].map(|code| Region::new(code).expect("a constant")).to_vec(),
+        };
+        for account in organization.accounts() {
+            organization.aws.world().add_account(&account);
+        }
+        for (account, region) in organization.places() {
+            organization.record(&account, &region);
+            let delay = Some(SignedDuration::from_mins(5));
+            set_trail(&mut organization.aws.world(), &account, &region, delay);
+        }
+        organization
+    }
+
+    /// The hub and the workload accounts.
+    pub fn accounts(&self) -> Vec<AccountId> {
+        std::iter::once(&self.hub).chain(&self.workloads).cloned().collect()
+    }
+
+    /// Every account in every region.
+    pub fn places(&self) -> Vec<(AccountId, Region)> {
+        let pair = |account: AccountId| self.regions.iter().map(move |region| (account.clone(), region.clone()));
+        self.accounts().into_iter().flat_map(pair).collect()
+    }
+
+    /// The region of the hub stack.
+    pub fn home(&self) -> &Region {
+        &self.regions[0]
+    }
+
+    /// Calls an operation as the administrator of `account`.
+    ///
+    /// # Panics
+    /// If AWS refuses.
+    pub fn call(&self, account: &AccountId, region: &Region, service: &str, operation: &str, input: Value) -> Value {
+        self.aws.call(account, region, service, operation, input.clone()).unwrap_or_else(|error| {
+            panic!("{service}:{operation} in {account}/{region} was refused: {error}\ninput: {input:#}")
+        })
+    }
+
+    /// Turns on a continuous recorder of all types.
+    fn record(&self, account: &AccountId, region: &Region) {
+        let call = |operation, input| self.call(account, region, "config", operation, input);
+        call(
+            "PutConfigurationRecorder",
+            json!({"ConfigurationRecorder": {
+                "name": "default",
+                "roleARN": format!("arn:aws:iam::{account}:role/aws-service-role/config.amazonaws.com/AWSServiceRoleForConfig"),
+                "recordingGroup": {"allSupported": true, "includeGlobalResourceTypes": false},
+                "recordingMode": {"recordingFrequency": "CONTINUOUS"},
+            }}),
+        );
+        call(
+            "PutDeliveryChannel",
+            json!({"DeliveryChannel": {"name": "default", "s3BucketName": format!("config-{account}")}}),
+        );
+        call("StartConfigurationRecorder", json!({"ConfigurationRecorderName": "default"}));
+    }
+
+    /// Stops the recorder; its last items stay where they are.
+    pub fn stop_recording(&self, account: &AccountId, region: &Region) {
+        let input = json!({"ConfigurationRecorderName": "default"});
+        self.call(account, region, "config", "StopConfigurationRecorder", input);
+    }
+
+    /// Lets virtual hours pass.
+    pub fn hours(&self, hours: i64) {
+        self.aws.advance(SignedDuration::from_hours(hours));
+    }
+
+    /// Lets virtual minutes pass.
+    pub fn minutes(&self, minutes: i64) {
+        self.aws.advance(SignedDuration::from_mins(minutes));
+    }
+}
