@@ -389,7 +389,12 @@ const INACTIVE: SignedDuration = SignedDuration::from_hours(1);
 
 pub(super) fn delete(world: &mut World, call: &Call, input: &Value) -> Result<Value, ServiceError> {
     let input: DeleteService = read(input, INVALID)?;
-    let key = find_active(world, &Home::of(call), input.cluster.as_deref(), &input.service)?;
+    let key = find_active(world, &Home::of(call), input.cluster.as_deref(), &input.service)
+        // The model of DeleteService has no error of its own for a service that is not active.
+        .map_err(|error| match error.code.as_str() {
+            "ServiceNotActiveException" => ServiceError::new("ServiceNotFoundException", "Service not found."),
+            _ => error,
+        })?;
     let service = world.ecs.service_mut(&key).expect("found");
     if !input.force && service.desired > 0 {
         return Err(invalid("The service cannot be stopped while it is scaled above 0."));

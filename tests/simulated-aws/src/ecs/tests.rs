@@ -380,7 +380,7 @@ fn a_service_is_deleted_only_when_scaled_down_or_by_force() {
     bench.minutes(2);
     assert_eq!(bench.service("web").status(), Some("INACTIVE"));
     assert_eq!(bench.uses(), []);
-    assert_eq!(code(&bench.aws.run(delete().send()).unwrap_err()), "ServiceNotActiveException");
+    assert_eq!(code(&bench.aws.run(delete().send()).unwrap_err()), "ServiceNotFoundException");
     bench.create("web", "web:1", 1);
     assert_eq!(bench.service("web").status(), Some("ACTIVE"));
 }
