@@ -174,7 +174,7 @@ impl Provider {
             // The Create failed before it had a name to make anything under.
             return Ok(Some(Answer::deleted(request)));
         };
-        match self.remove_all(&identity).await {
+        match self.reach(Goal::Absent(&identity)).await {
             Ok(Reached::End) => Ok(Some(Answer::deleted(request))),
             Ok(Reached::Waiting(what)) if self.clock.now() >= resume.deadline => Err(Failure {
                 physical_id: Identity::fallback(request),
@@ -193,7 +193,7 @@ impl Provider {
         function_arn: &str,
     ) -> Result<Option<Answer>, Failure> {
         let physical_id = desired.identity.physical_id();
-        match self.converge_all(desired).await {
+        match self.reach(Goal::Present(desired)).await {
             Ok(Reached::End) => Ok(Some(Answer::succeeded(request, physical_id, attributes(desired)))),
             Ok(Reached::Waiting(what)) if self.clock.now() >= resume.deadline => {
                 // Coverage keeps an unfinished rollout safe: nothing is deleted that an uncovered account may pull. A
@@ -222,30 +222,10 @@ impl Provider {
         Ok(None)
     }
 
-    async fn converge_all(&self, desired: &Desired) -> Result<Reached, StepError> {
-        for component in Component::CREATION {
-            let step = async || match component {
-                Component::ScheduleGroup => schedule_group::converge(&self.clients.scheduler, desired).await,
-                Component::EventBus => event_bus::converge(&self.clients.events, desired).await,
-                Component::Aggregator => aggregator::converge(&self.clients.config, desired).await,
-                Component::StackSet => stack_set::converge(&self.clients.cloudformation, desired).await,
-            };
-            if let Reached::Waiting(what) = self.until_done(step).await? {
-                return Ok(Reached::Waiting(what));
-            }
-        }
-        Ok(Reached::End)
-    }
-
-    async fn remove_all(&self, identity: &Identity) -> Result<Reached, StepError> {
-        for component in Component::REMOVAL {
-            let step = async || match component {
-                Component::ScheduleGroup => schedule_group::remove(&self.clients.scheduler, identity).await,
-                Component::EventBus => event_bus::remove(&self.clients.events, identity).await,
-                Component::Aggregator => aggregator::remove(&self.clients.config, identity).await,
-                Component::StackSet => stack_set::remove(&self.clients.cloudformation, identity).await,
-            };
-            if let Reached::Waiting(what) = self.until_done(step).await? {
+    /// Brings every component to the goal, each for as long as an invocation may wait for it.
+    async fn reach(&self, goal: Goal<'_>) -> Result<Reached, StepError> {
+        for component in goal.order() {
+            if let Reached::Waiting(what) = self.until_done(component, goal).await? {
                 return Ok(Reached::Waiting(what));
             }
         }
@@ -253,15 +233,47 @@ impl Provider {
     }
 
     /// Repeats a component's step until it is done, waiting in place for at most [`WAIT_IN_PLACE`].
-    async fn until_done(&self, step: impl AsyncFn() -> Result<Progress, StepError>) -> Result<Reached, StepError> {
+    async fn until_done(&self, component: Component, goal: Goal<'_>) -> Result<Reached, StepError> {
         let give_up = self.clock.now() + WAIT_IN_PLACE;
         loop {
-            match step().await? {
+            match self.step(component, goal).await? {
                 Progress::Done => return Ok(Reached::End),
                 Progress::Stepped => {}
                 Progress::Waiting(what) if self.clock.now() >= give_up => return Ok(Reached::Waiting(what)),
                 Progress::Waiting(_) => self.sleep.sleep(LOOK_AGAIN).await,
             }
+        }
+    }
+
+    async fn step(&self, component: Component, goal: Goal<'_>) -> Result<Progress, StepError> {
+        let Clients { cloudformation, config, events, scheduler } = &self.clients;
+        match (component, goal) {
+            (Component::ScheduleGroup, Goal::Present(desired)) => schedule_group::converge(scheduler, desired).await,
+            (Component::ScheduleGroup, Goal::Absent(identity)) => schedule_group::remove(scheduler, identity).await,
+            (Component::EventBus, Goal::Present(desired)) => event_bus::converge(events, desired).await,
+            (Component::EventBus, Goal::Absent(identity)) => event_bus::remove(events, identity).await,
+            (Component::Aggregator, Goal::Present(desired)) => aggregator::converge(config, desired).await,
+            (Component::Aggregator, Goal::Absent(identity)) => aggregator::remove(config, identity).await,
+            (Component::StackSet, Goal::Present(desired)) => stack_set::converge(cloudformation, desired).await,
+            (Component::StackSet, Goal::Absent(identity)) => stack_set::remove(cloudformation, identity).await,
+        }
+    }
+}
+
+/// Where a request leads.
+#[derive(Clone, Copy)]
+enum Goal<'a> {
+    /// Everything is there, as wanted.
+    Present(&'a Desired),
+    /// Nothing of it is there.
+    Absent(&'a Identity),
+}
+
+impl Goal<'_> {
+    fn order(self) -> [Component; 4] {
+        match self {
+            Self::Present(_) => Component::CREATION,
+            Self::Absent(_) => Component::REMOVAL,
         }
     }
 }
