@@ -15,7 +15,7 @@ use aws_credential_types::Credentials;
 use aws_smithy_async::rt::sleep::{AsyncSleep, SharedAsyncSleep, Sleep};
 use aws_smithy_async::time::{SharedTimeSource, TimeSource};
 use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_runtime_api::client::http::{SharedHttpClient, SharedHttpConnector};
 use aws_types::SdkConfig;
 use futures::channel::oneshot;
 use jiff::{SignedDuration, Timestamp};
@@ -189,8 +189,9 @@ impl SimulatedAws {
         let crashed = connector.crashed();
         // A function's credentials outlive its longest run.
         let expires = self.now() + SignedDuration::from_hours(6);
-        let sdk = self.sdk_config_with(principal, &region, Some(expires), connector);
-        let future = code.start(FunctionContext { arn, request_id, deadline, environment, sdk }, payload);
+        let sdk = self.sdk_config_with(principal, &region, Some(expires), connector.clone());
+        let connector = SharedHttpConnector::new(connector);
+        let future = code.start(FunctionContext { arn, request_id, deadline, environment, sdk, connector }, payload);
         let future = Box::pin(async move { future.await.map_err(InvocationError::Unhandled) });
         // Wakes the driver at the deadline; whoever still runs then is killed in `poll_running`.
         self.world().at(deadline, |_| {});

@@ -5,6 +5,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use aws_smithy_runtime_api::client::http::SharedHttpConnector;
 use aws_types::SdkConfig;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -25,6 +26,8 @@ pub struct FunctionContext {
     pub environment: BTreeMap<String, String>,
     /// An SDK configuration with the credentials of its role, its region, the simulation's HTTP client and clock.
     pub sdk: SdkConfig,
+    /// What carries requests that no SDK client makes, such as answers to CloudFormation.
+    pub connector: SharedHttpConnector,
 }
 
 /// The answer of the code: a payload, or the message of an unhandled error.
