@@ -1,12 +1,12 @@
-//! EcrCleanup in an organization: the hub's stack and the workload template as they are shipped, and by hand what the
-//! provider would make.
+//! EcrCleanup in an organization: the hub's stack and an example as they are shipped, and what the provider makes of it.
 
 use std::sync::Arc;
 
 use handler::check_images::CheckImages;
 use handler::clients::Clients;
-use handler::names::{CHECK_DUE, EVENT_SOURCE, Kind, Names};
+use handler::names::{Kind, Names};
 use handler::opt_in::OptInTag;
+use handler::provider::Provider;
 use handler::schedule_checks::ScheduleChecks;
 use handler::settings::{Choices, Hub, Settings};
 use serde_json::{Value, json};
@@ -17,8 +17,8 @@ use crate::team::text;
 
 /// The hub's template as shipped.
 const PROVIDER_TEMPLATE: &str = include_str!("../../../infra-templates/provider.yaml");
-/// The workload template as shipped.
-const WORKLOAD_TEMPLATE: &str = include_str!("../../../infra-templates/workload.yaml");
+/// The example for accounts as shipped.
+const ACCOUNTS_EXAMPLE: &str = include_str!("../../../examples/accounts.yaml");
 
 /// An installed EcrCleanup.
 #[derive(Debug)]
@@ -27,72 +27,34 @@ pub struct Installation {
     pub settings: Settings,
 }
 
+/// The role by which CloudFormation administers self-managed stack sets, by AWS's name.
+const ADMINISTRATION_ROLE: &str = "AWSCloudFormationStackSetAdministrationRole";
+/// The role that it assumes in each account, by AWS's name.
+const EXECUTION_ROLE: &str = "AWSCloudFormationStackSetExecutionRole";
+
 impl Installation {
-    /// Deploys both templates and makes by hand what the provider would: schedule group, bus with policy and rules, and
-    /// the aggregator. The name is `prod`, the window 24 hours.
-    pub fn by_hand(organization: &Organization) -> Self {
+    /// Deploys the hub's template and then the example for accounts, as a user does: all else is the provider's work. The
+    /// name is `prod`, the window 24 hours.
+    pub fn through_cloudformation(organization: &Organization) -> Self {
         let (hub, home) = (&organization.hub, organization.home());
         register_functions(organization);
+        stack_set_roles(organization);
         deploy(organization, hub, home, "ecr-cleanup-hub", &packaged(PROVIDER_TEMPLATE), json!([]));
-        let settings = settings(organization);
-        let part = settings.names.part();
-        let call = |service, operation, input| organization.call(hub, home, service, operation, input);
-        call("scheduler", "CreateScheduleGroup", json!({"Name": part}));
-        call("events", "CreateEventBus", json!({"Name": part}));
-        let policy = json!({"Version": "2012-10-17", "Statement": [{
-            "Sid": "TaskDefinitionEvents",
-            "Effect": "Allow",
-            "Principal": {"AWS": organization.workloads.iter().map(AccountId::as_str).collect::<Vec<_>>()},
-            "Action": "events:PutEvents",
-            "Resource": settings.event_bus_arn,
-            "Condition": {
-                "ForAllValues:StringEquals": {"events:source": ["aws.ecs", "aws.config"]},
-                "Null": {"events:source": "false"},
+        let list = |items: Vec<&str>| items.join(",");
+        let parameters = json!([
+            {
+                "ParameterKey": "WorkloadAccountIds",
+                "ParameterValue": list(organization.workloads.iter().map(AccountId::as_str).collect()),
             },
-        }]});
-        call("events", "PutPermission", json!({"EventBusName": part, "Policy": policy.to_string()}));
-        let rules = [
-            (
-                settings.names.task_definitions_rule(),
-                "ecr-cleanup-schedule-checks",
-                json!({
-                    "source": ["aws.ecs", "aws.config"],
-                    "detail-type": ["AWS API Call via CloudTrail", "Config Configuration Item Change"],
-                }),
-            ),
-            (
-                settings.names.checks_rule(),
-                "ecr-cleanup-check-images",
-                json!({"source": [EVENT_SOURCE], "account": [hub.as_str()], "detail-type": [CHECK_DUE]}),
-            ),
-        ];
-        let template = settings.input_template().expect("small settings fit");
-        for (rule, queue, pattern) in rules {
-            let input = json!({"EventBusName": part, "Name": rule, "EventPattern": pattern.to_string()});
-            call("events", "PutRule", input);
-            let target = json!({
-                "Id": "queue",
-                "Arn": format!("arn:aws:sqs:{home}:{hub}:{queue}"),
-                "InputTransformer": {"InputTemplate": template},
-            });
-            call("events", "PutTargets", json!({"EventBusName": part, "Rule": rule, "Targets": [target]}));
-        }
-        let accounts: Vec<_> = organization.accounts().iter().map(|account| account.as_str().to_owned()).collect();
-        call(
-            "config",
-            "PutConfigurationAggregator",
-            json!({
-                "ConfigurationAggregatorName": part,
-                "AccountAggregationSources": [{"AccountIds": accounts, "AllAwsRegions": true}],
-            }),
-        );
-        for (account, region) in organization.places() {
-            let parameters = workload_parameters(organization, &settings);
-            deploy(organization, &account, &region, "ecr-cleanup-workload", WORKLOAD_TEMPLATE, parameters);
-        }
+            {
+                "ParameterKey": "Regions",
+                "ParameterValue": list(organization.regions.iter().map(Region::as_str).collect()),
+            },
+        ]);
+        deploy(organization, hub, home, "ecr-cleanup", ACCOUNTS_EXAMPLE, parameters);
         // The probes are recorded and aggregated, and sources are synchronized.
         organization.hours(6);
-        Self { settings }
+        Self { settings: settings(organization) }
     }
 
     /// Fails if the simulation or IAM refused anything to the product, or a message is dead.
@@ -126,6 +88,16 @@ impl Installation {
 /// would: one for each function, made at its first invocation.
 fn register_functions(organization: &Organization) {
     let mut world = organization.aws.world();
+    world.register_function(
+        "provider",
+        Function::new(|context: FunctionContext, payload: Value| async move {
+            let variable = |name: &str| context.variable(name).map(str::to_owned);
+            let provider =
+                Provider::new(&context.sdk, context.connector.clone(), variable).map_err(|error| error.to_string())?;
+            provider.handle(payload, &context.arn).await.map_err(|error| error.to_string())?;
+            Ok(Value::Null)
+        }),
+    );
     world.register_function(
         "schedule-checks",
         Function::new(|context: FunctionContext, payload: Value| async move {
@@ -163,20 +135,46 @@ fn settings(organization: &Organization) -> Settings {
     Settings::new(names, hub, role.parse().expect("valid"), choices).expect("valid")
 }
 
-fn workload_parameters(organization: &Organization, settings: &Settings) -> Value {
+/// The roles of self-managed stack sets, as the StackSets user guide describes them ("Grant self-managed permissions"): one
+/// in the hub that CloudFormation administers them with, and one in each account, the hub included, that it may assume.
+fn stack_set_roles(organization: &Organization) {
     let (hub, home) = (&organization.hub, organization.home());
-    let parameters = [
-        ("Name", settings.names.name.to_string()),
-        ("Kind", settings.names.kind.to_string()),
-        ("HubAccountId", hub.to_string()),
-        ("HubRegion", home.to_string()),
-        ("EventBusArn", settings.event_bus_arn.to_string()),
-        ("EvidenceRoleNamePrefix", settings.names.evidence_role_prefix()),
-        ("ForwardingNamePrefix", settings.names.forward_role_prefix()),
-        ("CheckingRoleArns", format!("arn:aws:iam::{hub}:role/ecr-cleanup-check-images-{home}")),
-        ("CreateAggregationAuthorization", "true".to_owned()),
-    ];
-    parameters.iter().map(|(key, value)| json!({"ParameterKey": key, "ParameterValue": value})).collect()
+    let role = |account: &AccountId, name: &str, principal: Value| {
+        let trust = json!({
+            "Version": "2012-10-17",
+            "Statement": [{"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}],
+        });
+        let input = json!({"RoleName": name, "AssumeRolePolicyDocument": trust.to_string()});
+        organization.call(account, home, "iam", "CreateRole", input);
+    };
+    role(hub, ADMINISTRATION_ROLE, json!({"Service": "cloudformation.amazonaws.com"}));
+    let assume = json!({
+        "Version": "2012-10-17",
+        "Statement": [{
+            "Effect": "Allow",
+            "Action": "sts:AssumeRole",
+            "Resource": format!("arn:aws:iam::*:role/{EXECUTION_ROLE}"),
+        }],
+    });
+    let input = json!({
+        "RoleName": ADMINISTRATION_ROLE,
+        "PolicyName": "AssumeRole-AWSCloudFormationStackSetExecutionRole",
+        "PolicyDocument": assume.to_string(),
+    });
+    organization.call(hub, home, "iam", "PutRolePolicy", input);
+    for account in organization.accounts() {
+        role(&account, EXECUTION_ROLE, json!({"AWS": format!("arn:aws:iam::{hub}:role/{ADMINISTRATION_ROLE}")}));
+        let everything = json!({
+            "Version": "2012-10-17",
+            "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
+        });
+        let input = json!({
+            "RoleName": EXECUTION_ROLE,
+            "PolicyName": "AdministratorAccess",
+            "PolicyDocument": everything.to_string(),
+        });
+        organization.call(&account, home, "iam", "PutRolePolicy", input);
+    }
 }
 
 /// What `aws cloudformation package` does: paths of code become objects in a bucket.

@@ -15,7 +15,7 @@ struct Scene {
 impl Scene {
     fn new(mutability: Mutability) -> Self {
         let organization = Organization::new(1);
-        let installation = Installation::by_hand(&organization);
+        let installation = Installation::through_cloudformation(&organization);
         organization.repository("app", mutability);
         Self {
             team: organization.workloads[0].clone(),
