@@ -13,6 +13,8 @@ use crate::settings::{Choices, Hub, Organization, Settings};
 
 /// The tag that says which EcrCleanup made a part. Its value is [`Identity::owner`].
 pub(super) const OWNER_TAG: &str = "ecr-cleanup:owner";
+/// The workload template's parameter that lets a stack make the aggregation authorization.
+pub(super) const CREATE_AUTHORIZATION: &str = "CreateAggregationAuthorization";
 /// The limit of a bus policy, in characters (EventBridge quotas).
 const LONGEST_BUS_POLICY: usize = 10_240;
 /// The template that the stack set deploys.
@@ -289,7 +291,7 @@ impl Desired {
                 ("EvidenceRoleNamePrefix", identity.names.evidence_role_prefix()),
                 ("ForwardingNamePrefix", identity.names.forward_role_prefix()),
                 ("CheckingRoleArns", checking_role),
-                ("CreateAggregationAuthorization", by_account.to_string()),
+                (CREATE_AUTHORIZATION, by_account.to_string()),
             ]
             .map(|(key, value)| (key.to_owned(), value)),
         );

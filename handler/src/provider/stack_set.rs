@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use aws_sdk_cloudformation::Client;
 use aws_sdk_cloudformation::types::{
     AutoDeployment, CallAs, Capability, ConcurrencyMode, DeploymentTargets, ManagedExecution, Parameter,
-    PermissionModels, RegionConcurrencyType, StackSet, StackSetOperationPreferences, StackSetOperationStatus, Tag,
+    PermissionModels, RegionConcurrencyType, StackInstanceStatus, StackSet, StackSetOperationPreferences,
+    StackSetOperationStatus, Tag,
 };
 
-use super::desired::{Desired, Identity, OWNER_TAG, Targets, short_hash};
+use super::desired::{CREATE_AUTHORIZATION, Desired, Identity, OWNER_TAG, Targets, short_hash};
 use super::step::{Progress, StepError, failed, owned};
 
 /// An account (or organizational unit) and a region.
@@ -22,6 +23,9 @@ struct State {
     set: StackSet,
     running: Option<String>,
     instances: BTreeSet<Place>,
+    /// Those that failed because the aggregation authorization was there before: left by an EcrCleanup that was removed,
+    /// or made by another stack.
+    authorized_before: BTreeSet<Place>,
 }
 
 /// Parallel regions, full concurrency, and failures that stop nobody else: thousands of instances one account at a time
@@ -49,11 +53,9 @@ async fn observe(client: &Client, identity: &Identity, call_as: Option<&CallAs>)
     };
     let owner = set.tags().iter().find(|tag| tag.key() == Some(OWNER_TAG)).and_then(Tag::value);
     owned(owner, &identity.owner, &format!("the stack set {name}"))?;
-    Ok(Some(State {
-        running: running_operation(client, &name, call_as).await?,
-        instances: instances(client, &name, call_as).await?,
-        set,
-    }))
+    let running = running_operation(client, &name, call_as).await?;
+    let (instances, authorized_before) = instances(client, &name, call_as).await?;
+    Ok(Some(State { set, running, instances, authorized_before }))
 }
 
 /// The id of an operation that has not ended.
@@ -82,8 +84,13 @@ async fn running_operation(client: &Client, name: &str, call_as: Option<&CallAs>
         .map(str::to_owned))
 }
 
-async fn instances(client: &Client, name: &str, call_as: Option<&CallAs>) -> Result<BTreeSet<Place>, StepError> {
-    let mut places = BTreeSet::new();
+/// All instances, and those that failed because of an aggregation authorization.
+async fn instances(
+    client: &Client,
+    name: &str,
+    call_as: Option<&CallAs>,
+) -> Result<(BTreeSet<Place>, BTreeSet<Place>), StepError> {
+    let (mut places, mut authorized_before) = (BTreeSet::new(), BTreeSet::new());
     let mut token = None;
     loop {
         let page = client
@@ -96,13 +103,25 @@ async fn instances(client: &Client, name: &str, call_as: Option<&CallAs>) -> Res
             .map_err(failed("cloudformation:ListStackInstances", name))?;
         for instance in page.summaries() {
             let account = instance.account().unwrap_or_default().to_owned();
-            places.insert((account, instance.region().unwrap_or_default().to_owned()));
+            let place = (account, instance.region().unwrap_or_default().to_owned());
+            let outdated = instance.status() == Some(&StackInstanceStatus::Outdated);
+            if outdated && is_authorized_before(instance.status_reason().unwrap_or_default()) {
+                authorized_before.insert(place.clone());
+            }
+            places.insert(place);
         }
         token = page.next_token().map(str::to_owned);
         if token.is_none() {
-            return Ok(places);
+            return Ok((places, authorized_before));
         }
     }
+}
+
+/// Whether a stack failed because there was an aggregation authorization already. CloudFormation names the resource and
+/// repeats what its handler said.
+fn is_authorized_before(reason: &str) -> bool {
+    let said = reason.to_ascii_lowercase();
+    reason.contains("AggregationAuthorization") && (said.contains("already exist") || said.contains("alreadyexist"))
 }
 
 /// The next thing to do.
@@ -111,8 +130,19 @@ enum Step {
     Create,
     Wait(String),
     Update,
-    AddInstances { targets: BTreeSet<String>, regions: BTreeSet<String> },
-    RemoveInstances { targets: BTreeSet<String>, regions: BTreeSet<String> },
+    AddInstances {
+        targets: BTreeSet<String>,
+        regions: BTreeSet<String>,
+    },
+    RemoveInstances {
+        targets: BTreeSet<String>,
+        regions: BTreeSet<String>,
+    },
+    /// Deploy again where the aggregation authorization was there before, without one of the stack's own.
+    KeepAuthorizations {
+        accounts: BTreeSet<String>,
+        regions: BTreeSet<String>,
+    },
 }
 
 fn plan(state: Option<&State>, desired: &Desired) -> Option<Step> {
@@ -139,8 +169,11 @@ fn plan(state: Option<&State>, desired: &Desired) -> Option<Step> {
         return Some(Step::AddInstances { targets, regions });
     }
     let surplus = present.difference(&wanted).cloned().collect();
-    let (targets, regions) = group(surplus)?;
-    Some(Step::RemoveInstances { targets, regions })
+    if let Some((targets, regions)) = group(surplus) {
+        return Some(Step::RemoveInstances { targets, regions });
+    }
+    let (accounts, regions) = group(state.authorized_before.clone())?;
+    Some(Step::KeepAuthorizations { accounts, regions })
 }
 
 /// Where the set is deployed: for accounts its instances; for organizational units what it was deployed to, since a unit
@@ -271,6 +304,37 @@ pub(super) async fn converge(client: &Client, desired: &Desired) -> Result<Progr
             let units = matches!(desired.targets, Targets::Units { .. });
             return remove_instances(client, &name, call_as, &targets, &regions, units, &desired.request_id).await;
         }
+        Step::KeepAuthorizations { accounts, regions } => {
+            let without = Parameter::builder().parameter_key(CREATE_AUTHORIZATION).parameter_value("false").build();
+            let update = client
+                .update_stack_instances()
+                .stack_set_name(&name)
+                .set_accounts(Some(accounts.iter().cloned().collect()))
+                .set_regions(Some(regions.iter().cloned().collect()))
+                .parameter_overrides(without)
+                .operation_id(operation_id("keep-authorizations", &accounts, &regions, &desired.request_id))
+                .operation_preferences(preferences())
+                .set_call_as(call_as)
+                .send()
+                .await;
+            match update {
+                Ok(_) => {}
+                // It was tried and did not help: these accounts stay uncovered.
+                Err(error)
+                    if error
+                        .as_service_error()
+                        .is_some_and(|error| error.is_operation_id_already_exists_exception()) =>
+                {
+                    return Ok(Progress::Done);
+                }
+                Err(error)
+                    if error.as_service_error().is_some_and(|error| error.is_operation_in_progress_exception()) =>
+                {
+                    return Ok(Progress::Waiting(format!("another operation of the stack set {name}")));
+                }
+                Err(error) => return Err(failed("cloudformation:UpdateStackInstances", &name)(error)),
+            }
+        }
     }
     Ok(Progress::Stepped)
 }
@@ -359,6 +423,23 @@ mod tests {
             Some((set(&["1", "2"]), set(&["a", "b"])))
         );
         assert_eq!(rectangle(&places(&[("3", "b")])), Some((set(&["3"]), set(&["b"]))));
+    }
+
+    #[test]
+    fn only_an_authorization_that_was_there_before_is_told_from_the_reason() {
+        let cases = [
+            ("ResourceLogicalId:AggregationAuthorization, ResourceStatusReason:arn:… already exists", true),
+            (
+                "AggregationAuthorization: Resource handler returned message: null (HandlerErrorCode: AlreadyExists)",
+                true,
+            ),
+            ("ResourceLogicalId:DeadLetters, ResourceStatusReason:the queue already exists", false),
+            ("ResourceLogicalId:AggregationAuthorization, ResourceStatusReason:access denied", false),
+            ("", false),
+        ];
+        for (reason, expected) in cases {
+            assert_eq!(is_authorized_before(reason), expected, "{reason}");
+        }
     }
 
     #[test]

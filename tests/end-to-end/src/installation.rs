@@ -13,12 +13,27 @@ use serde_json::{Value, json};
 use simulated_aws::{AccountId, Function, FunctionContext, Region};
 
 use crate::Organization;
-use crate::team::text;
+use crate::stacks::stack_set_roles;
 
 /// The hub's template as shipped.
 const PROVIDER_TEMPLATE: &str = include_str!("../../../infra-templates/provider.yaml");
 /// The example for accounts as shipped.
 const ACCOUNTS_EXAMPLE: &str = include_str!("../../../examples/accounts.yaml");
+
+/// The name of the hub's stack.
+pub const HUB_STACK: &str = "ecr-cleanup-hub";
+/// The name of the stack with the EcrCleanup.
+pub const CLEANUP_STACK: &str = "ecr-cleanup";
+
+/// Deploys the hub's template, with what it needs before: the roles of self-managed stack sets.
+///
+/// # Panics
+/// If the stack is not created.
+pub fn install_hub(organization: &Organization) {
+    register_functions(organization);
+    stack_set_roles(organization);
+    organization.create_stack(HUB_STACK, &packaged(PROVIDER_TEMPLATE), &[]).expect_status("CREATE_COMPLETE");
+}
 
 /// An installed EcrCleanup.
 #[derive(Debug)]
@@ -27,34 +42,33 @@ pub struct Installation {
     pub settings: Settings,
 }
 
-/// The role by which CloudFormation administers self-managed stack sets, by AWS's name.
-const ADMINISTRATION_ROLE: &str = "AWSCloudFormationStackSetAdministrationRole";
-/// The role that it assumes in each account, by AWS's name.
-const EXECUTION_ROLE: &str = "AWSCloudFormationStackSetExecutionRole";
-
 impl Installation {
     /// Deploys the hub's template and then the example for accounts, as a user does: all else is the provider's work. The
     /// name is `prod`, the window 24 hours.
+    ///
+    /// # Panics
+    /// If a stack is not created.
     pub fn through_cloudformation(organization: &Organization) -> Self {
-        let (hub, home) = (&organization.hub, organization.home());
-        register_functions(organization);
-        stack_set_roles(organization);
-        deploy(organization, hub, home, "ecr-cleanup-hub", &packaged(PROVIDER_TEMPLATE), json!([]));
-        let list = |items: Vec<&str>| items.join(",");
-        let parameters = json!([
-            {
-                "ParameterKey": "WorkloadAccountIds",
-                "ParameterValue": list(organization.workloads.iter().map(AccountId::as_str).collect()),
-            },
-            {
-                "ParameterKey": "Regions",
-                "ParameterValue": list(organization.regions.iter().map(Region::as_str).collect()),
-            },
-        ]);
-        deploy(organization, hub, home, "ecr-cleanup", ACCOUNTS_EXAMPLE, parameters);
+        install_hub(organization);
+        let accounts: Vec<_> = organization.workloads.iter().map(AccountId::as_str).collect();
+        let regions: Vec<_> = organization.regions.iter().map(Region::as_str).collect();
+        let parameters = [("WorkloadAccountIds", accounts.join(",")), ("Regions", regions.join(","))];
+        organization.create_stack(CLEANUP_STACK, ACCOUNTS_EXAMPLE, &parameters).expect_status("CREATE_COMPLETE");
         // The probes are recorded and aggregated, and sources are synchronized.
         organization.hours(6);
         Self { settings: settings(organization) }
+    }
+
+    /// Deletes the EcrCleanup's stack, and then the hub's.
+    ///
+    /// # Panics
+    /// If a stack is not deleted.
+    pub fn remove(self, organization: &Organization) {
+        for stack in [CLEANUP_STACK, HUB_STACK] {
+            organization.delete_stack(stack).expect_status("DELETE_COMPLETE");
+        }
+        // A schedule group is still there while it is being deleted.
+        organization.minutes(5);
     }
 
     /// Fails if the simulation or IAM refused anything to the product, or a message is dead.
@@ -135,48 +149,6 @@ fn settings(organization: &Organization) -> Settings {
     Settings::new(names, hub, role.parse().expect("valid"), choices).expect("valid")
 }
 
-/// The roles of self-managed stack sets, as the StackSets user guide describes them ("Grant self-managed permissions"): one
-/// in the hub that CloudFormation administers them with, and one in each account, the hub included, that it may assume.
-fn stack_set_roles(organization: &Organization) {
-    let (hub, home) = (&organization.hub, organization.home());
-    let role = |account: &AccountId, name: &str, principal: Value| {
-        let trust = json!({
-            "Version": "2012-10-17",
-            "Statement": [{"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}],
-        });
-        let input = json!({"RoleName": name, "AssumeRolePolicyDocument": trust.to_string()});
-        organization.call(account, home, "iam", "CreateRole", input);
-    };
-    role(hub, ADMINISTRATION_ROLE, json!({"Service": "cloudformation.amazonaws.com"}));
-    let assume = json!({
-        "Version": "2012-10-17",
-        "Statement": [{
-            "Effect": "Allow",
-            "Action": "sts:AssumeRole",
-            "Resource": format!("arn:aws:iam::*:role/{EXECUTION_ROLE}"),
-        }],
-    });
-    let input = json!({
-        "RoleName": ADMINISTRATION_ROLE,
-        "PolicyName": "AssumeRole-AWSCloudFormationStackSetExecutionRole",
-        "PolicyDocument": assume.to_string(),
-    });
-    organization.call(hub, home, "iam", "PutRolePolicy", input);
-    for account in organization.accounts() {
-        role(&account, EXECUTION_ROLE, json!({"AWS": format!("arn:aws:iam::{hub}:role/{ADMINISTRATION_ROLE}")}));
-        let everything = json!({
-            "Version": "2012-10-17",
-            "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
-        });
-        let input = json!({
-            "RoleName": EXECUTION_ROLE,
-            "PolicyName": "AdministratorAccess",
-            "PolicyDocument": everything.to_string(),
-        });
-        organization.call(&account, home, "iam", "PutRolePolicy", input);
-    }
-}
-
 /// What `aws cloudformation package` does: paths of code become objects in a bucket.
 fn packaged(template: &str) -> String {
     let line = |line: &str| match line.split_once("Code: ") {
@@ -186,26 +158,4 @@ fn packaged(template: &str) -> String {
         _ => line.to_owned(),
     };
     template.lines().map(line).collect::<Vec<_>>().join("\n")
-}
-
-/// Creates a stack and waits for it.
-fn deploy(
-    organization: &Organization,
-    account: &AccountId,
-    region: &Region,
-    name: &str,
-    template: &str,
-    parameters: Value,
-) {
-    let input = json!({
-        "StackName": name,
-        "TemplateBody": template,
-        "Parameters": parameters,
-        "Capabilities": ["CAPABILITY_NAMED_IAM"],
-    });
-    organization.call(account, region, "cloudformation", "CreateStack", input);
-    organization.minutes(10);
-    let described = organization.call(account, region, "cloudformation", "DescribeStacks", json!({"StackName": name}));
-    let stack = &described["Stacks"][0];
-    assert_eq!(text(&stack["StackStatus"]), "CREATE_COMPLETE", "{name} in {account}/{region}: {stack:#}");
 }

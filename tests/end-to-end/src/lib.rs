@@ -5,9 +5,13 @@
 //! from the simulation ([`simulated_aws::ecs`], [`simulated_aws::ecr`]), never from the product.
 
 mod installation;
+mod inventory;
 mod organization;
+mod stacks;
 mod team;
 
-pub use installation::Installation;
+pub use installation::{CLEANUP_STACK, HUB_STACK, Installation, install_hub};
+pub use inventory::Item;
 pub use organization::{ORGANIZATION_HUB, Organization};
+pub use stacks::{Stack, stack_set_roles};
 pub use team::{Mutability, Pushed};

@@ -47,6 +47,9 @@ pub struct Behaviours {
     pub config_own_account_needs_authorization: bool,
     /// The item of a task definition is gone after `DeleteTaskDefinitions`. Otherwise it stays, INACTIVE.
     pub config_deleted_task_definition_vanishes: bool,
+    /// How long a stack set operation waits before it begins, and after its last instance. With many accounts they take an
+    /// hour.
+    pub stack_set_operation_pause: SignedDuration,
     /// For ten minutes after its deregistration a task definition can still be run and deployed.
     pub ecs_inactive_can_begin_for_ten_minutes: bool,
     /// A service that runs an inactive revision can be deployed again with it by force, which resolves tags anew.
@@ -81,6 +84,7 @@ impl Default for Behaviours {
             config_recorder_is_aggregated: false,
             config_own_account_needs_authorization: true,
             config_deleted_task_definition_vanishes: true,
+            stack_set_operation_pause: SignedDuration::from_secs(5),
             ecs_inactive_can_begin_for_ten_minutes: true,
             ecs_inactive_revision_can_be_forced: true,
         }

@@ -19,6 +19,7 @@ use crate::function::{Invocation, InvocationError};
 use crate::identity::{AccountId, Principal, Region};
 use crate::members::{arn_parts, integer, only, tag_map, text, texts};
 use crate::operation::{Access, Call, Http, Operation, Protocol, QueryKind, Service, ServiceError, epoch};
+use crate::paging;
 use crate::service_role;
 
 pub(crate) use event_source_mapping::messages_at;
@@ -344,6 +345,17 @@ pub(crate) fn operations() -> Vec<Operation> {
             },
             handle: create_function,
         },
+        Operation {
+            service: &SERVICE,
+            name: "ListFunctions",
+            members: &["Marker", "MaxItems"],
+            http: Some(Http {
+                query: &[("Marker", "Marker", QueryKind::Text), ("MaxItems", "MaxItems", QueryKind::Integer)],
+                ..Http::new("GET", "/2015-03-31/functions")
+            }),
+            authorize: |_, _, _| Ok(vec![Access::new("lambda:ListFunctions", "*")]),
+            handle: list_functions,
+        },
         on_function!("GetFunction", "lambda:GetFunction", "GET", "", 200, &["FunctionName"], |world, call, input| {
             let arn = function_of(call, input)?;
             let function = world.lambda.functions.get(&arn).ok_or_else(|| not_found(&arn))?;
@@ -595,6 +607,19 @@ fn check_configuration(world: &World, arn: &str, input: &Value) -> Result<(), Se
             .map_err(|_| invalid("The role defined for the function cannot be assumed by Lambda."))?;
     }
     Ok(())
+}
+
+fn list_functions(world: &mut World, call: &Call, input: &Value) -> Result<Value, ServiceError> {
+    let begin = call.arn("lambda", "function:");
+    let functions: Vec<_> = world.lambda.functions.iter().filter(|(arn, _)| arn.starts_with(&begin)).collect();
+    let size = input["MaxItems"].as_u64().map_or(50, |size| size.min(50) as usize);
+    let (page, marker) = paging::page(&functions, text(input, "Marker"), size, "InvalidParameterValueException")?;
+    let mut output =
+        json!({"Functions": page.iter().map(|(arn, function)| function.describe(arn)).collect::<Vec<_>>()});
+    if let Some(marker) = marker {
+        output["NextMarker"] = json!(marker);
+    }
+    Ok(output)
 }
 
 fn create_function(world: &mut World, call: &Call, input: &Value) -> Result<Value, ServiceError> {

@@ -19,8 +19,6 @@ use crate::paging::page;
 
 /// The service principal of StackSets in an organization.
 const TRUSTED_SERVICE: &str = "member.org.stacksets.cloudformation.amazonaws.com";
-/// How long an operation waits before it begins, and after its last instance.
-const PAUSE: SignedDuration = SignedDuration::from_secs(5);
 
 /// Where a set lives.
 type Key = (AccountId, Region, String);
@@ -218,7 +216,7 @@ pub(super) fn operations() -> Vec<Operation> {
             {
                 operation.status = "STOPPING";
             }
-            world.after(PAUSE, move |world| go_on(world, &key, &wanted));
+            world.after(world.behaviours.stack_set_operation_pause, move |world| go_on(world, &key, &wanted));
             Ok(json!({}))
         }),
         anywhere!("ListStackSets", &["Status", "CallAs", "NextToken", "MaxResults"], |world, call, input| {
@@ -641,7 +639,7 @@ fn begin(
     });
     if !busy {
         let (key, id) = (key.clone(), id.clone());
-        world.after(PAUSE, move |world| go_on(world, &key, &id));
+        world.after(world.behaviours.stack_set_operation_pause, move |world| go_on(world, &key, &id));
     }
     Ok(id)
 }
@@ -693,7 +691,7 @@ fn start_queued(world: &mut World, key: &Key) {
     if let Some(next) = set.operations.iter_mut().find(|operation| operation.status == "QUEUED") {
         next.status = "RUNNING";
         let (key, id) = (key.clone(), next.id.clone());
-        world.after(PAUSE, move |world| go_on(world, &key, &id));
+        world.after(world.behaviours.stack_set_operation_pause, move |world| go_on(world, &key, &id));
     }
 }
 
@@ -731,7 +729,7 @@ fn finish(world: &mut World, key: &Key, id: &str, at: &(AccountId, Region), end:
         }
     }
     let (key, id) = (key.clone(), id.to_owned());
-    world.after(PAUSE, move |world| go_on(world, &key, &id));
+    world.after(world.behaviours.stack_set_operation_pause, move |world| go_on(world, &key, &id));
 }
 
 /// The principal that deploys in an account.
@@ -756,7 +754,7 @@ fn deployer(world: &mut World, key: &Key, at: &(AccountId, Region)) -> Result<Pr
 fn start_instance(world: &mut World, key: &Key, id: &str, at: (AccountId, Region)) {
     if let Err(end) = try_instance(world, key, id, &at) {
         let (key, id) = (key.clone(), id.to_owned());
-        world.after(PAUSE, move |world| finish(world, &key, &id, &at, end));
+        world.after(world.behaviours.stack_set_operation_pause, move |world| finish(world, &key, &id, &at, end));
     }
 }
 
