@@ -77,22 +77,12 @@ impl Names {
 
     /// The bus's rule that hands task definition events to `schedule-checks`.
     pub fn task_definitions_rule(&self) -> String {
-        format!("{}-task-definitions", self.part())
+        shortened(format!("{}-task-definitions", self.part()), LONGEST_RULE)
     }
 
     /// The bus's rule that hands due checks to `check-images`.
     pub fn checks_rule(&self) -> String {
-        format!("{}-checks", self.part())
-    }
-
-    /// The workload accounts' rule that forwards ECS API calls.
-    pub fn api_calls_rule(&self) -> String {
-        format!("{}-api-calls", self.part())
-    }
-
-    /// The workload accounts' rule that forwards configuration items.
-    pub fn config_items_rule(&self) -> String {
-        format!("{}-config-items", self.part())
+        shortened(format!("{}-checks", self.part()), LONGEST_RULE)
     }
 
     /// The family of the coverage probe.
@@ -107,7 +97,7 @@ impl Names {
 
     /// What stands before the region in [`Names::evidence_role`].
     pub fn evidence_role_prefix(&self) -> String {
-        Self::shortened(&format!("{}-evidence", self.part()))
+        shortened(format!("{}-evidence", self.part()), LONGEST_PREFIX)
     }
 
     /// The role by which a workload account's rules put events on the bus.
@@ -115,18 +105,24 @@ impl Names {
         format!("{}-{region}", self.forward_role_prefix())
     }
 
-    /// What stands before the region in [`Names::forward_role`].
+    /// What stands before the region in [`Names::forward_role`], and before `-api-calls` and `-config-items` in the names
+    /// of the workload accounts' rules.
     pub fn forward_role_prefix(&self) -> String {
-        Self::shortened(&format!("{}-forward", self.part()))
+        shortened(format!("{}-forward", self.part()), LONGEST_PREFIX)
     }
+}
 
-    /// At most 43 characters, so that `-` and a region of 20 characters make a role name of at most 64.
-    fn shortened(prefix: &str) -> String {
-        if prefix.len() <= 43 {
-            return prefix.to_owned();
-        }
-        format!("{}-{}", &prefix[..34], &sha256_hex(prefix)[..8])
+/// `-` and a region of 20 characters make of it a role name of 64, which is IAM's limit.
+const LONGEST_PREFIX: usize = 43;
+/// EventBridge's limit for the name of a rule.
+const LONGEST_RULE: usize = 64;
+
+/// The name, or its start with a hash of the whole.
+fn shortened(name: String, longest: usize) -> String {
+    if name.len() <= longest {
+        return name;
     }
+    format!("{}-{}", &name[..longest - 9], &sha256_hex(&name)[..8])
 }
 
 impl fmt::Display for Names {
@@ -173,9 +169,20 @@ mod tests {
         assert_eq!(prod.part(), "ecr-cleanup-prod-accounts");
         assert_eq!(prod.task_definitions_rule(), "ecr-cleanup-prod-accounts-task-definitions");
         assert_eq!(prod.checks_rule(), "ecr-cleanup-prod-accounts-checks");
-        assert_eq!(prod.api_calls_rule(), "ecr-cleanup-prod-accounts-api-calls");
-        assert_eq!(prod.config_items_rule(), "ecr-cleanup-prod-accounts-config-items");
         assert_eq!(prod.probe_family(), "ecr-cleanup-prod-accounts-probe");
+    }
+
+    #[test]
+    fn rule_names_fit_eventbridge_and_stay_apart() {
+        let longest = names(&"a".repeat(32), Kind::Organization);
+        let (task_definitions, checks) = (longest.task_definitions_rule(), longest.checks_rule());
+        assert_eq!(checks, format!("ecr-cleanup-{}-organization-checks", "a".repeat(32)), "64 characters");
+        assert_eq!(task_definitions.len(), 64, "{task_definitions}");
+        assert!(task_definitions.starts_with("ecr-cleanup-aaaa"), "{task_definitions}");
+        assert_ne!(
+            task_definitions,
+            names(&format!("{}b", "a".repeat(31)), Kind::Organization).task_definitions_rule()
+        );
     }
 
     #[test]

@@ -162,6 +162,12 @@ impl Provider {
 
     /// The answer, or `None` if the request is resumed later.
     async fn fulfil(&self, request: &Request, resume: &Resume, function_arn: &str) -> Result<Option<Answer>, Failure> {
+        if resume.token == 0 {
+            let owner = desired::owner(request);
+            resume::cancel_others(&self.clients.scheduler, &self.environment, &owner, &request.request_id)
+                .await
+                .map_err(|error| Failure { physical_id: Identity::fallback(request), reason: error.to_string() })?;
+        }
         let identity = match request.kind {
             RequestType::Delete => Identity::of_delete(request),
             RequestType::Create | RequestType::Update => {
@@ -216,7 +222,8 @@ impl Provider {
         tracing::info!(request_id = %request.request_id, waiting_for = %what, "resuming later");
         let next = Resume { token: resume.token + 1, ..resume.clone() };
         let (scheduler, at) = (&self.clients.scheduler, self.clock.now());
-        resume::schedule(scheduler, &self.environment, function_arn, &request.request_id, &next, at)
+        let owner = desired::owner(request);
+        resume::schedule(scheduler, &self.environment, function_arn, &owner, &request.request_id, &next, at)
             .await
             .map_err(|error| Failure { physical_id: Identity::fallback(request), reason: error.to_string() })?;
         Ok(None)

@@ -87,7 +87,8 @@ pub(super) fn short_hash(text: &str) -> String {
     hash
 }
 
-fn owner(request: &Request) -> String {
+/// The value of the ownership tag: stack and logical id, hashed.
+pub(super) fn owner(request: &Request) -> String {
     short_hash(&format!("{}/{}", request.stack_id, request.logical_id))
 }
 
@@ -105,6 +106,11 @@ impl Identity {
         let ours = request.physical_id.as_deref().and_then(|id| Self::parse_physical_id(id, &owner(request)));
         let names = ours.or_else(|| names(&properties?))?;
         Self::new(request, names, call_as)
+    }
+
+    /// The account of the hub.
+    pub(super) fn hub_account(&self) -> &str {
+        self.hub.account.as_str()
     }
 
     /// The physical id: deterministic, and another one exactly when the resource must be replaced.

@@ -1,4 +1,7 @@
 //! Going on later: a one-time schedule that invokes the provider again.
+//!
+//! A new request about the same EcrCleanup takes the place of those before it (a stack is deleted while it is created, say):
+//! what was scheduled for them is cancelled, since going on with them would undo it.
 
 use aws_sdk_scheduler::Client;
 use aws_sdk_scheduler::types::{ActionAfterCompletion, FlexibleTimeWindow, FlexibleTimeWindowMode, Target};
@@ -12,17 +15,60 @@ use super::step::{StepError, failed};
 /// its way may be rejected.
 const PAUSE: SignedDuration = SignedDuration::from_mins(2);
 
+/// How the names of an EcrCleanup's resumptions begin.
+fn prefix(owner: &str) -> String {
+    format!("resume-{owner}-")
+}
+
+/// Cancels what is scheduled for other requests about the same EcrCleanup.
+pub(super) async fn cancel_others(
+    client: &Client,
+    environment: &Environment,
+    owner: &str,
+    request_id: &str,
+) -> Result<(), StepError> {
+    let (group, prefix) = (&environment.resume_group, prefix(owner));
+    let ours = format!("{prefix}{}-", short_hash(request_id));
+    let mut token = None;
+    loop {
+        let page = client
+            .list_schedules()
+            .group_name(group)
+            .name_prefix(&prefix)
+            .set_next_token(token)
+            .send()
+            .await
+            .map_err(failed("scheduler:ListSchedules", group))?;
+        for name in page.schedules().iter().filter_map(|schedule| schedule.name()) {
+            if name.starts_with(&ours) {
+                continue;
+            }
+            match client.delete_schedule().group_name(group).name(name).send().await {
+                Ok(_) => {}
+                Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception()) => {
+                }
+                Err(error) => return Err(failed("scheduler:DeleteSchedule", name)(error)),
+            }
+        }
+        token = page.next_token().map(str::to_owned);
+        if token.is_none() {
+            return Ok(());
+        }
+    }
+}
+
 /// Schedules the resumption of a request. One that is scheduled already stays as it is.
 pub(super) async fn schedule(
     client: &Client,
     environment: &Environment,
     function_arn: &str,
+    owner: &str,
     request_id: &str,
     resume: &Resume,
     now: Timestamp,
 ) -> Result<(), StepError> {
     let call = "scheduler:CreateSchedule";
-    let name = format!("resume-{}-{}", short_hash(request_id), resume.token);
+    let name = format!("{}{}-{}", prefix(owner), short_hash(request_id), resume.token);
     let invalid = |error: aws_sdk_scheduler::error::BuildError| StepError::Limit(format!("{call}: {error}"));
     let input = serde_json::to_string(resume).map_err(|error| StepError::Limit(format!("{call}: {error}")))?;
     let target = Target::builder()

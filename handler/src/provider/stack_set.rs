@@ -1,19 +1,26 @@
 //! The stack set that puts `infra-templates/workload.yaml` into every workload account and region.
 //!
-//! Each operation of a stack set goes on by itself; a look at it either finds one under way, or plans the next. Instances
-//! that failed stay instances: their accounts are not covered, which keeps every image that they may pull.
+//! Each operation of a stack set goes on by itself; a look at it either finds one under way, or plans the next. No operation
+//! is begun twice for one request, whatever came of it.
+//!
+//! Instances that failed are tried once more by each request. Those that still fail stay instances: their accounts are not
+//! covered, which keeps every image that they may pull. Only when no workload account has the stack does the request fail.
+//!
+//! An account and region has one aggregation authorization for the hub, whoever made it, and the stacks of the set retain
+//! theirs. Where the stack fails because there is one already (of another EcrCleanup, a landing zone, or an earlier
+//! installation), the instance is told by a parameter override not to make it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_cloudformation::Client;
 use aws_sdk_cloudformation::types::{
     AutoDeployment, CallAs, Capability, ConcurrencyMode, DeploymentTargets, ManagedExecution, Parameter,
-    PermissionModels, RegionConcurrencyType, StackInstanceStatus, StackSet, StackSetOperationPreferences,
+    PermissionModels, RegionConcurrencyType, StackInstanceDetailedStatus, StackSet, StackSetOperationPreferences,
     StackSetOperationStatus, Tag,
 };
 
 use super::desired::{CREATE_AUTHORIZATION, Desired, Identity, OWNER_TAG, Targets, short_hash};
-use super::step::{Progress, StepError, failed, owned};
+use super::step::{Progress, StepError, failed, first_of, owned};
 
 /// An account (or organizational unit) and a region.
 type Place = (String, String);
@@ -21,11 +28,35 @@ type Place = (String, String);
 /// What is there.
 struct State {
     set: StackSet,
-    running: Option<String>,
-    instances: BTreeSet<Place>,
-    /// Those that failed because the aggregation authorization was there before: left by an EcrCleanup that was removed,
-    /// or made by another stack.
-    authorized_before: BTreeSet<Place>,
+    /// The newest operations and whether they have ended.
+    operations: BTreeMap<String, bool>,
+    /// By account and region.
+    instances: BTreeMap<Place, Instance>,
+}
+
+/// An instance as it is.
+struct Instance {
+    /// The organizational unit that it came with.
+    unit: Option<String>,
+    /// Why its last operation failed.
+    failure: Option<String>,
+}
+
+impl State {
+    /// The id of an operation that has not ended.
+    fn running(&self) -> Option<&String> {
+        self.operations.iter().find(|(_, ended)| !**ended).map(|(id, _)| id)
+    }
+
+    /// The instances whose last operation failed.
+    fn failures(&self) -> impl Iterator<Item = (&Place, &Instance, &str)> {
+        self.instances.iter().filter_map(|(place, instance)| Some((place, instance, instance.failure.as_deref()?)))
+    }
+
+    /// The same, in words.
+    fn failures_in_words(&self) -> Vec<String> {
+        self.failures().map(|((account, region), _, reason)| format!("{account}/{region}: {reason}")).collect()
+    }
 }
 
 /// Parallel regions, full concurrency, and failures that stop nobody else: thousands of instances one account at a time
@@ -53,14 +84,20 @@ async fn observe(client: &Client, identity: &Identity, call_as: Option<&CallAs>)
     };
     let owner = set.tags().iter().find(|tag| tag.key() == Some(OWNER_TAG)).and_then(Tag::value);
     owned(owner, &identity.owner, &format!("the stack set {name}"))?;
-    let running = running_operation(client, &name, call_as).await?;
-    let (instances, authorized_before) = instances(client, &name, call_as).await?;
-    Ok(Some(State { set, running, instances, authorized_before }))
+    Ok(Some(State {
+        operations: operations(client, &name, call_as).await?,
+        instances: instances(client, &name, call_as).await?,
+        set,
+    }))
 }
 
-/// The id of an operation that has not ended.
-async fn running_operation(client: &Client, name: &str, call_as: Option<&CallAs>) -> Result<Option<String>, StepError> {
-    // Newest first; operations that have not ended are among the newest.
+/// The newest operations, and whether they have ended.
+async fn operations(
+    client: &Client,
+    name: &str,
+    call_as: Option<&CallAs>,
+) -> Result<BTreeMap<String, bool>, StepError> {
+    // Newest first: those that have not ended, and those of this request, are on the first page.
     let page = client
         .list_stack_set_operations()
         .stack_set_name(name)
@@ -68,29 +105,24 @@ async fn running_operation(client: &Client, name: &str, call_as: Option<&CallAs>
         .send()
         .await
         .map_err(failed("cloudformation:ListStackSetOperations", name))?;
-    let unfinished = |status: Option<&StackSetOperationStatus>| {
+    let ended = |status: Option<&StackSetOperationStatus>| {
         matches!(
             status,
             Some(
-                StackSetOperationStatus::Running | StackSetOperationStatus::Queued | StackSetOperationStatus::Stopping
+                StackSetOperationStatus::Succeeded | StackSetOperationStatus::Failed | StackSetOperationStatus::Stopped
             )
         )
     };
-    Ok(page
-        .summaries()
-        .iter()
-        .find(|operation| unfinished(operation.status()))
-        .and_then(|operation| operation.operation_id())
-        .map(str::to_owned))
+    let operations = page.summaries().iter();
+    Ok(operations.filter_map(|one| Some((one.operation_id()?.to_owned(), ended(one.status())))).collect())
 }
 
-/// All instances, and those that failed because of an aggregation authorization.
 async fn instances(
     client: &Client,
     name: &str,
     call_as: Option<&CallAs>,
-) -> Result<(BTreeSet<Place>, BTreeSet<Place>), StepError> {
-    let (mut places, mut authorized_before) = (BTreeSet::new(), BTreeSet::new());
+) -> Result<BTreeMap<Place, Instance>, StepError> {
+    let mut instances = BTreeMap::new();
     let mut token = None;
     loop {
         let page = client
@@ -103,18 +135,43 @@ async fn instances(
             .map_err(failed("cloudformation:ListStackInstances", name))?;
         for instance in page.summaries() {
             let account = instance.account().unwrap_or_default().to_owned();
-            let place = (account, instance.region().unwrap_or_default().to_owned());
-            let outdated = instance.status() == Some(&StackInstanceStatus::Outdated);
-            if outdated && is_authorized_before(instance.status_reason().unwrap_or_default()) {
-                authorized_before.insert(place.clone());
-            }
-            places.insert(place);
+            let status = instance.stack_instance_status().and_then(|status| status.detailed_status());
+            let failed = matches!(
+                status,
+                Some(
+                    StackInstanceDetailedStatus::Failed
+                        | StackInstanceDetailedStatus::Cancelled
+                        | StackInstanceDetailedStatus::Inoperable
+                )
+            );
+            let failure = failed.then(|| instance.status_reason().unwrap_or("no reason given").to_owned());
+            let unit = instance.organizational_unit_id().map(str::to_owned);
+            instances.insert((account, instance.region().unwrap_or_default().to_owned()), Instance { unit, failure });
         }
         token = page.next_token().map(str::to_owned);
         if token.is_none() {
-            return Ok((places, authorized_before));
+            return Ok(instances);
         }
     }
+}
+
+/// The next thing to do.
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    Create,
+    Wait(String),
+    Update(String),
+    AddInstances(Operation),
+    RemoveInstances(Operation),
+    RetryInstances(Operation, Authorization),
+}
+
+/// An operation on the instances of targets in regions.
+#[derive(Debug, PartialEq, Eq)]
+struct Operation {
+    id: String,
+    targets: BTreeSet<String>,
+    regions: BTreeSet<String>,
 }
 
 /// Whether a stack failed because there was an aggregation authorization already. CloudFormation names the resource and
@@ -124,30 +181,16 @@ fn is_authorized_before(reason: &str) -> bool {
     reason.contains("AggregationAuthorization") && (said.contains("already exist") || said.contains("alreadyexist"))
 }
 
-/// The next thing to do.
-#[derive(Debug, PartialEq, Eq)]
-enum Step {
-    Create,
-    Wait(String),
-    Update,
-    AddInstances {
-        targets: BTreeSet<String>,
-        regions: BTreeSet<String>,
-    },
-    RemoveInstances {
-        targets: BTreeSet<String>,
-        regions: BTreeSet<String>,
-    },
-    /// Deploy again where the aggregation authorization was there before, without one of the stack's own.
-    KeepAuthorizations {
-        accounts: BTreeSet<String>,
-        regions: BTreeSet<String>,
-    },
+/// Whether an instance makes the aggregation authorization.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Authorization {
+    AsTheSetSays,
+    IsThere,
 }
 
 fn plan(state: Option<&State>, desired: &Desired) -> Option<Step> {
     let Some(state) = state else { return Some(Step::Create) };
-    if let Some(operation) = &state.running {
+    if let Some(operation) = state.running() {
         return Some(Step::Wait(operation.clone()));
     }
     let parameters: BTreeMap<&str, &str> = state
@@ -158,29 +201,73 @@ fn plan(state: Option<&State>, desired: &Desired) -> Option<Step> {
         .collect();
     let wanted: BTreeMap<&str, &str> =
         desired.parameters.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-    if parameters != wanted || state.set.template_body() != Some(desired.template) {
-        return Some(Step::Update);
+    let update = operation_id("update", &BTreeSet::new(), &BTreeSet::new(), &desired.request_id);
+    let differs = parameters != wanted || state.set.template_body() != Some(desired.template);
+    if differs && !state.operations.contains_key(&update) {
+        return Some(Step::Update(update));
     }
+    // The first operation on these places that the request has not begun before.
+    let next = |what: &str, places: BTreeSet<Place>| {
+        rectangles(&places)
+            .into_iter()
+            .map(|(targets, regions)| Operation {
+                id: operation_id(what, &targets, &regions, &desired.request_id),
+                targets,
+                regions,
+            })
+            .find(|operation| !state.operations.contains_key(&operation.id))
+    };
     let present = deployed(state, &desired.targets);
     let wanted = desired.targets.places(&desired.regions);
-    let group = |places: BTreeSet<Place>| rectangle(&places);
-    let missing = wanted.difference(&present).cloned().collect();
-    if let Some((targets, regions)) = group(missing) {
-        return Some(Step::AddInstances { targets, regions });
+    let added = || next("add", wanted.difference(&present).cloned().collect()).map(Step::AddInstances);
+    let removed = || next("remove", present.difference(&wanted).cloned().collect()).map(Step::RemoveInstances);
+    let failing = |blocked: bool| {
+        let of_that_kind = state.failures().filter(|(.., reason)| is_authorized_before(reason) == blocked);
+        of_that_kind
+            .map(|((account, region), instance, _)| {
+                (instance.unit.clone().unwrap_or_else(|| account.clone()), region.clone())
+            })
+            .collect()
+    };
+    let retried = |what, blocked, authorization| {
+        next(what, failing(blocked)).map(|operation| Step::RetryInstances(operation, authorization))
+    };
+    added()
+        .or_else(removed)
+        .or_else(|| retried("without authorization", true, Authorization::IsThere))
+        .or_else(|| retried("retry", false, Authorization::AsTheSetSays))
+}
+
+/// Fails if the stack is in no workload account; names those that lack it otherwise.
+fn judge(state: &State, desired: &Desired) -> Result<(), StepError> {
+    let failures = state.failures_in_words();
+    if failures.is_empty() {
+        return Ok(());
     }
-    let surplus = present.difference(&wanted).cloned().collect();
-    if let Some((targets, regions)) = group(surplus) {
-        return Some(Step::RemoveInstances { targets, regions });
+    // The hub, which is always among the targets, tells nothing of the others.
+    let hub = desired.identity.hub_account();
+    let of_workloads = || state.instances.iter().filter(|((account, _), _)| account != hub);
+    let none_works = if of_workloads().next().is_some() {
+        of_workloads().all(|(_, instance)| instance.failure.is_some())
+    } else {
+        state.instances.values().all(|instance| instance.failure.is_some())
+    };
+    let set = desired.identity.part_name();
+    if none_works {
+        return Err(StepError::Instances { action: "the deployment", set, failures });
     }
-    let (accounts, regions) = group(state.authorized_before.clone())?;
-    Some(Step::KeepAuthorizations { accounts, regions })
+    tracing::warn!(
+        stack_set = %set, count = failures.len(), failures = %first_of(&failures),
+        "accounts without the workload stack are not covered: what they may pull is kept"
+    );
+    Ok(())
 }
 
 /// Where the set is deployed: for accounts its instances; for organizational units what it was deployed to, since a unit
 /// may have no account yet.
 fn deployed(state: &State, targets: &Targets) -> BTreeSet<Place> {
     match targets {
-        Targets::Accounts(_) => state.instances.clone(),
+        Targets::Accounts(_) => state.instances.keys().cloned().collect(),
         Targets::Units { .. } => {
             let regions = state.set.regions();
             let pair = |unit: &String| regions.iter().map(|region| (unit.clone(), region.clone())).collect::<Vec<_>>();
@@ -189,16 +276,18 @@ fn deployed(state: &State, targets: &Targets) -> BTreeSet<Place> {
     }
 }
 
-/// An operation names targets and regions and means each in each. The largest such rectangle at the first target's
-/// regions: all targets that miss exactly these.
-fn rectangle(places: &BTreeSet<Place>) -> Option<(BTreeSet<String>, BTreeSet<String>)> {
-    let mut regions: BTreeMap<&String, BTreeSet<&String>> = BTreeMap::new();
+/// An operation names targets and regions and means each in each: the places as such rectangles, one for all targets with
+/// the same regions.
+fn rectangles(places: &BTreeSet<Place>) -> Vec<(BTreeSet<String>, BTreeSet<String>)> {
+    let mut regions: BTreeMap<&String, BTreeSet<String>> = BTreeMap::new();
     for (target, region) in places {
-        regions.entry(target).or_default().insert(region);
+        regions.entry(target).or_default().insert(region.clone());
     }
-    let (_, first) = regions.first_key_value()?;
-    let targets = regions.iter().filter(|(_, regions)| *regions == first).map(|(target, _)| (*target).clone());
-    Some((targets.collect(), first.iter().map(|region| (*region).clone()).collect()))
+    let mut rectangles: BTreeMap<BTreeSet<String>, BTreeSet<String>> = BTreeMap::new();
+    for (target, regions) in regions {
+        rectangles.entry(regions).or_default().insert(target.clone());
+    }
+    rectangles.into_iter().map(|(regions, targets)| (targets, regions)).collect()
 }
 
 /// The id of an operation: the same step of the same request is the same operation, so that a retry whose first answer
@@ -216,7 +305,12 @@ pub(super) async fn converge(client: &Client, desired: &Desired) -> Result<Progr
     let name = desired.identity.part_name();
     let call_as = desired.targets.call_as();
     let state = observe(client, &desired.identity, call_as.as_ref()).await?;
-    let Some(step) = plan(state.as_ref(), desired) else { return Ok(Progress::Done) };
+    let Some(step) = plan(state.as_ref(), desired) else {
+        if let Some(state) = &state {
+            judge(state, desired)?;
+        }
+        return Ok(Progress::Done);
+    };
     let parameters = || {
         desired
             .parameters
@@ -250,7 +344,7 @@ pub(super) async fn converge(client: &Client, desired: &Desired) -> Result<Progr
             };
             create.send().await.map_err(failed("cloudformation:CreateStackSet", &name))?;
         }
-        Step::Update => {
+        Step::Update(id) => {
             let mut update = client.update_stack_set();
             if matches!(desired.targets, Targets::Accounts(_)) {
                 // Without it CloudFormation goes back to its default role.
@@ -262,6 +356,7 @@ pub(super) async fn converge(client: &Client, desired: &Desired) -> Result<Progr
                 .set_parameters(Some(parameters()))
                 .capabilities(Capability::CapabilityNamedIam)
                 .tags(tag())
+                .operation_id(id)
                 .operation_preferences(preferences())
                 .set_call_as(call_as.clone())
                 .send()
@@ -269,19 +364,21 @@ pub(super) async fn converge(client: &Client, desired: &Desired) -> Result<Progr
             match update {
                 Ok(_) => {}
                 Err(error)
-                    if error.as_service_error().is_some_and(|error| error.is_operation_in_progress_exception()) =>
+                    if error.as_service_error().is_some_and(|error| {
+                        error.is_operation_in_progress_exception() || error.is_operation_id_already_exists_exception()
+                    }) =>
                 {
                     return Ok(Progress::Waiting(format!("another operation of the stack set {name}")));
                 }
                 Err(error) => return Err(failed("cloudformation:UpdateStackSet", &name)(error)),
             }
         }
-        Step::AddInstances { targets, regions } => {
+        Step::AddInstances(Operation { id, targets, regions }) => {
             let mut add = client
                 .create_stack_instances()
                 .stack_set_name(&name)
                 .set_regions(Some(regions.iter().cloned().collect()))
-                .operation_id(operation_id("add", &targets, &regions, &desired.request_id))
+                .operation_id(id)
                 .operation_preferences(preferences())
                 .set_call_as(call_as.clone());
             add = match &desired.targets {
@@ -300,35 +397,33 @@ pub(super) async fn converge(client: &Client, desired: &Desired) -> Result<Progr
                 Err(error) => return Err(failed("cloudformation:CreateStackInstances", &name)(error)),
             }
         }
-        Step::RemoveInstances { targets, regions } => {
+        Step::RemoveInstances(operation) => {
             let units = matches!(desired.targets, Targets::Units { .. });
-            return remove_instances(client, &name, call_as, &targets, &regions, units, &desired.request_id).await;
+            return remove_instances(client, &name, call_as, operation, units).await;
         }
-        Step::KeepAuthorizations { accounts, regions } => {
-            let without = Parameter::builder().parameter_key(CREATE_AUTHORIZATION).parameter_value("false").build();
-            let update = client
+        Step::RetryInstances(Operation { id, targets, regions }, authorization) => {
+            let mut retry = client
                 .update_stack_instances()
                 .stack_set_name(&name)
-                .set_accounts(Some(accounts.iter().cloned().collect()))
-                .set_regions(Some(regions.iter().cloned().collect()))
-                .parameter_overrides(without)
-                .operation_id(operation_id("keep-authorizations", &accounts, &regions, &desired.request_id))
+                .set_regions(Some(regions.into_iter().collect()))
+                .operation_id(id)
                 .operation_preferences(preferences())
-                .set_call_as(call_as)
-                .send()
-                .await;
-            match update {
+                .set_call_as(call_as.clone());
+            if authorization == Authorization::IsThere {
+                retry = retry.parameter_overrides(
+                    Parameter::builder().parameter_key(CREATE_AUTHORIZATION).parameter_value("false").build(),
+                );
+            }
+            retry = match &desired.targets {
+                Targets::Accounts(_) => retry.set_accounts(Some(targets.into_iter().collect())),
+                Targets::Units { .. } => retry.deployment_targets(deployment_targets(&targets)),
+            };
+            match retry.send().await {
                 Ok(_) => {}
-                // It was tried and did not help: these accounts stay uncovered.
                 Err(error)
-                    if error
-                        .as_service_error()
-                        .is_some_and(|error| error.is_operation_id_already_exists_exception()) =>
-                {
-                    return Ok(Progress::Done);
-                }
-                Err(error)
-                    if error.as_service_error().is_some_and(|error| error.is_operation_in_progress_exception()) =>
+                    if error.as_service_error().is_some_and(|error| {
+                        error.is_operation_in_progress_exception() || error.is_operation_id_already_exists_exception()
+                    }) =>
                 {
                     return Ok(Progress::Waiting(format!("another operation of the stack set {name}")));
                 }
@@ -343,23 +438,21 @@ async fn remove_instances(
     client: &Client,
     name: &str,
     call_as: Option<CallAs>,
-    targets: &BTreeSet<String>,
-    regions: &BTreeSet<String>,
+    Operation { id, targets, regions }: Operation,
     units: bool,
-    request_id: &str,
 ) -> Result<Progress, StepError> {
     let mut remove = client
         .delete_stack_instances()
         .stack_set_name(name)
-        .set_regions(Some(regions.iter().cloned().collect()))
+        .set_regions(Some(regions.into_iter().collect()))
         .retain_stacks(false)
-        .operation_id(operation_id("remove", targets, regions, request_id))
+        .operation_id(id)
         .operation_preferences(preferences())
         .set_call_as(call_as);
     remove = if units {
-        remove.deployment_targets(deployment_targets(targets))
+        remove.deployment_targets(deployment_targets(&targets))
     } else {
-        remove.set_accounts(Some(targets.iter().cloned().collect()))
+        remove.set_accounts(Some(targets.into_iter().collect()))
     };
     match remove.send().await {
         Ok(_) => Ok(Progress::Stepped),
@@ -383,16 +476,21 @@ pub(super) async fn remove(client: &Client, identity: &Identity) -> Result<Progr
         Ok(None) | Err(StepError::Foreign { .. }) => return Ok(Progress::Done),
         Err(error) => return Err(error),
     };
-    if let Some(operation) = state.running {
+    if let Some(operation) = state.running() {
         return Ok(Progress::Waiting(format!("the operation {operation} of the stack set {name}")));
     }
     if !state.instances.is_empty() {
-        let regions: BTreeSet<String> = state.instances.iter().map(|(_, region)| region.clone()).collect();
+        let regions: BTreeSet<String> = state.instances.keys().map(|(_, region)| region.clone()).collect();
         let units: BTreeSet<String> = state.set.organizational_unit_ids().iter().cloned().collect();
-        let accounts = state.instances.iter().map(|(account, _)| account.clone()).collect();
-        let targets = if units.is_empty() { &accounts } else { &units };
         let by_unit = !units.is_empty();
-        return remove_instances(client, &name, call_as, targets, &regions, by_unit, &identity.request_id).await;
+        let targets =
+            if by_unit { units } else { state.instances.keys().map(|(account, _)| account.clone()).collect() };
+        let id = operation_id("remove", &targets, &regions, &identity.request_id);
+        if state.operations.contains_key(&id) {
+            let failures = state.failures_in_words();
+            return Err(StepError::Instances { action: "the deletion", set: name, failures });
+        }
+        return remove_instances(client, &name, call_as, Operation { id, targets, regions }, by_unit).await;
     }
     match client.delete_stack_set().stack_set_name(&name).set_call_as(call_as).send().await {
         Ok(_) => Ok(Progress::Stepped),
@@ -417,12 +515,11 @@ mod tests {
 
     #[test]
     fn an_operation_covers_exactly_the_places_that_are_meant() {
-        assert_eq!(rectangle(&places(&[])), None);
+        assert_eq!(rectangles(&places(&[])), []);
         assert_eq!(
-            rectangle(&places(&[("1", "a"), ("1", "b"), ("2", "a"), ("2", "b"), ("3", "b")])),
-            Some((set(&["1", "2"]), set(&["a", "b"])))
+            rectangles(&places(&[("1", "a"), ("1", "b"), ("2", "a"), ("2", "b"), ("3", "b")])),
+            [(set(&["1", "2"]), set(&["a", "b"])), (set(&["3"]), set(&["b"]))]
         );
-        assert_eq!(rectangle(&places(&[("3", "b")])), Some((set(&["3"]), set(&["b"]))));
     }
 
     #[test]

@@ -38,6 +38,16 @@ pub enum StepError {
         /// The tag's value there, or `missing`.
         found: String,
     },
+    /// A stack set operation ended, and these instances are not as they should be.
+    #[error("{action} failed in {} of the stack set {set}'s accounts and regions: {}", failures.len(), first_of(failures))]
+    Instances {
+        /// What was attempted.
+        action: &'static str,
+        /// The set.
+        set: String,
+        /// Account, region and AWS's reason of each.
+        failures: Vec<String>,
+    },
     /// What is asked for does not fit into AWS's limits.
     #[error("{0}")]
     Limit(String),
@@ -49,6 +59,15 @@ pub enum StepError {
         /// What is missing.
         what: &'static str,
     },
+}
+
+/// The first five, and how many more.
+pub(super) fn first_of(failures: &[String]) -> String {
+    let shown = failures.iter().take(5).cloned().collect::<Vec<_>>().join("; ");
+    match failures.len().saturating_sub(5) {
+        0 => shown,
+        more => format!("{shown}; and {more} more"),
+    }
 }
 
 /// Makes an error of a failed call, for `map_err`.

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use end_to_end::{CLEANUP_STACK, HUB_STACK, Installation, Item, Organization, install_hub};
+use end_to_end::{CLEANUP_STACK, HUB_STACK, Installation, Item, Mutability, Organization, Pushed, install_hub};
+use jiff::SignedDuration;
 use serde_json::{Value, json};
+use simulated_aws::AccountId;
 
 /// A template with one EcrCleanup, and each of its attributes as an output.
 fn template(properties: &Value) -> String {
@@ -28,6 +30,8 @@ fn accounts(ids: &[&str], regions: &[&str]) -> Value {
     json!({"Name": "prod", "Workloads": {"Accounts": {"AccountIds": ids}, "Regions": regions}})
 }
 
+/// How all parts of that EcrCleanup are called.
+const PART: &str = "ecr-cleanup-prod-accounts";
 const BOTH: [&str; 2] = ["222222222222", "333333333333"];
 const REGIONS: [&str; 2] = ["eu-west-1", "us-east-1"];
 
@@ -181,17 +185,37 @@ fn properties_that_cannot_be_read_are_answered_with_every_problem_and_leave_noth
 
 #[test]
 fn a_part_that_another_made_is_refused_by_name_and_left_alone() {
-    let organization = hub();
-    let (account, home) = (&organization.hub, organization.home());
-    organization.call(account, home, "events", "CreateEventBus", json!({"Name": "ecr-cleanup-prod-accounts"}));
-    let before = organization.inventory();
-    let stack = organization
-        .create_stack(CLEANUP_STACK, &template(&accounts(&BOTH, &REGIONS)), &[])
-        .expect_status("ROLLBACK_COMPLETE");
-    assert!(stack.reason().contains("ecr-cleanup-prod-accounts"), "{}", stack.reason());
-    organization.delete_stack(CLEANUP_STACK).expect_status("DELETE_COMPLETE");
-    assert_eq!(left(&before, &organization), [] as [Item; 0]);
-    assert_eq!(before.difference(&organization.inventory()).count(), 0, "the bus is still there");
+    let theirs: [(&str, &str, Value); 4] = [
+        ("events", "CreateEventBus", json!({"Name": PART})),
+        ("scheduler", "CreateScheduleGroup", json!({"Name": PART})),
+        (
+            "config",
+            "PutConfigurationAggregator",
+            json!({
+                "ConfigurationAggregatorName": PART,
+                "AccountAggregationSources": [{"AccountIds": ["111111111111"], "AllAwsRegions": true}],
+            }),
+        ),
+        (
+            "cloudformation",
+            "CreateStackSet",
+            json!({"StackSetName": PART, "TemplateBody": "Resources: {Group: {Type: AWS::Scheduler::ScheduleGroup}}"}),
+        ),
+    ];
+    for (service, operation, input) in theirs {
+        let organization = hub();
+        organization.call(&organization.hub, organization.home(), service, operation, input);
+        let before = organization.inventory();
+        let stack = organization
+            .create_stack(CLEANUP_STACK, &template(&accounts(&BOTH, &REGIONS)), &[])
+            .expect_status("ROLLBACK_COMPLETE");
+        let named = format!("{PART} exists and does not belong to this EcrCleanup");
+        assert!(stack.reason().contains(&named), "{operation}: {}", stack.reason());
+        organization.delete_stack(CLEANUP_STACK).expect_status("DELETE_COMPLETE");
+        organization.minutes(5);
+        assert_eq!(left(&before, &organization), [] as [Item; 0], "{operation}");
+        assert_eq!(before.difference(&organization.inventory()).count(), 0, "what {operation} made is still there");
+    }
 }
 
 #[test]
@@ -208,11 +232,311 @@ fn what_was_removed_can_be_installed_again() {
 #[test]
 fn operations_that_take_half_an_hour_are_resumed_until_they_end() {
     let organization = hub();
-    organization.aws.world().behaviours.stack_set_operation_pause = jiff::SignedDuration::from_mins(15);
+    organization.aws.world().behaviours.stack_set_operation_pause = SignedDuration::from_mins(15);
     let template = template(&accounts(&BOTH, &REGIONS));
     organization.create_stack(CLEANUP_STACK, &template, &[]).expect_status("CREATE_COMPLETE");
     assert_eq!(instances(&organization), current(&["111111111111", BOTH[0], BOTH[1]], &REGIONS));
     organization.delete_stack(CLEANUP_STACK).expect_status("DELETE_COMPLETE");
     organization.delete_stack(HUB_STACK).expect_status("DELETE_COMPLETE");
     assert_eq!(refused(&organization), [] as [String; 0]);
+}
+
+/// A failed resource's own reason, the first of the stack's latest operation.
+fn failure(organization: &Organization) -> String {
+    let input = json!({"StackName": CLEANUP_STACK});
+    let described =
+        organization.call(&organization.hub, organization.home(), "cloudformation", "DescribeStackEvents", input);
+    let events = described["StackEvents"].as_array().into_iter().flatten();
+    let mut failed = events.filter(|event| event["ResourceStatus"].as_str().is_some_and(|it| it.ends_with("_FAILED")));
+    let of_resource = failed.find(|event| event["LogicalResourceId"] == "ImageCleanup");
+    of_resource.and_then(|event| event["ResourceStatusReason"].as_str()).unwrap_or_default().to_owned()
+}
+
+/// Nothing was refused to the product, and no message is dead.
+fn assert_healthy(organization: &Organization) {
+    organization.minutes(30);
+    assert_eq!(refused(organization), [] as [String; 0]);
+    for function in ["provider", "schedule-checks", "check-images"] {
+        let call =
+            |operation, input| organization.call(&organization.hub, organization.home(), "sqs", operation, input);
+        let queue = format!("ecr-cleanup-{function}-dead-letters");
+        let url = call("GetQueueUrl", json!({"QueueName": queue}))["QueueUrl"].clone();
+        let input = json!({"QueueUrl": url, "AttributeNames": ["ApproximateNumberOfMessages"]});
+        assert_eq!(call("GetQueueAttributes", input)["Attributes"]["ApproximateNumberOfMessages"], "0", "{queue}");
+    }
+}
+
+/// The hub's stack and an EcrCleanup, probes recorded and sources synchronized, and a repository that is opted in.
+fn installed() -> Organization {
+    let organization = hub();
+    organization
+        .create_stack(CLEANUP_STACK, &template(&accounts(&BOTH, &REGIONS)), &[])
+        .expect_status("CREATE_COMPLETE");
+    organization.repository("app", Mutability::Immutable);
+    organization.hours(6);
+    organization
+}
+
+/// A team deploys an image, and drops it two days later: its only task definition has just been deregistered.
+fn dropped_image(organization: &Organization, tag: &str) -> Pushed {
+    let (team, region) = (&organization.workloads[0], &organization.regions[1]);
+    let image = organization.push("app", tag);
+    let web = organization.register(team, region, "web", &organization.by_tag("app", tag));
+    organization.hours(48);
+    organization.deregister(team, region, &web);
+    image
+}
+
+/// The changes of an update to the properties, which must succeed.
+fn update(organization: &Organization, property: &str, value: Value) {
+    let mut properties = accounts(&BOTH, &REGIONS);
+    properties[property] = value;
+    organization.update_stack(CLEANUP_STACK, &template(&properties), &[]).expect_status("UPDATE_COMPLETE");
+}
+
+fn fail_in(organization: &Organization, account: &str, reason: Option<&str>) {
+    let account = AccountId::new(account).expect("a constant");
+    organization.aws.world().fail_stack_instances(&account, reason);
+}
+
+#[test]
+fn every_account_and_region_gets_its_rules_its_roles_its_probe_and_its_authorization() {
+    let organization = installed();
+    let inventory = organization.inventory();
+    for (account, region) in organization.places() {
+        let has = |listed_by: &str, name: &str| {
+            let of = |item: &&Item| item.account == account && item.listed_by == listed_by && item.name.contains(name);
+            inventory.iter().filter(of).any(|item| item.region == region || listed_by == "iam:ListRoles")
+        };
+        assert!(has("events:ListRules", "rule/ecr-cleanup-prod-accounts-forward-api-calls"), "{account}/{region}");
+        assert!(has("events:ListRules", "rule/ecr-cleanup-prod-accounts-forward-config-items"), "{account}/{region}");
+        assert!(has("iam:ListRoles", &format!("role/{PART}-forward-{region}")), "{account}/{region}");
+        assert!(has("iam:ListRoles", &format!("role/{PART}-evidence-{region}")), "{account}/{region}");
+        assert!(has("ecs:ListTaskDefinitions", &format!("task-definition/{PART}-probe")), "{account}/{region}");
+        assert!(has("config:DescribeAggregationAuthorizations", "/111111111111/eu-west-1"), "{account}/{region}");
+    }
+    let call = |service, operation, input| {
+        organization.call(&organization.hub, organization.home(), service, operation, input)
+    };
+    let aggregator = &call("config", "DescribeConfigurationAggregators", json!({}))["ConfigurationAggregators"][0];
+    let source = &aggregator["AccountAggregationSources"][0];
+    assert_eq!(source["AccountIds"], json!(["111111111111", "222222222222", "333333333333"]));
+    assert_eq!(source["AllAwsRegions"], true);
+    let rules = call("events", "ListRules", json!({"EventBusName": PART}));
+    let names: Vec<_> = rules["Rules"].as_array().into_iter().flatten().map(|rule| rule["Name"].clone()).collect();
+    assert_eq!(json!(names), json!([format!("{PART}-checks"), format!("{PART}-task-definitions")]));
+    assert_healthy(&organization);
+}
+
+#[test]
+fn a_deletion_takes_pending_checks_along() {
+    let organization = installed();
+    dropped_image(&organization, "v1");
+    organization.hours(1);
+    let pending = |organization: &Organization| {
+        organization.inventory().into_iter().filter(|item| item.listed_by == "scheduler:ListSchedules").count()
+    };
+    assert_eq!(pending(&organization), 1);
+    organization.delete_stack(CLEANUP_STACK).expect_status("DELETE_COMPLETE");
+    assert_eq!(pending(&organization), 0);
+    organization.hours(48);
+    assert_healthy(&organization);
+}
+
+#[test]
+fn a_longer_window_is_in_force_for_the_next_check() {
+    let organization = installed();
+    update(&organization, "RollbackWindowHours", json!(72));
+    let image = dropped_image(&organization, "v1");
+    organization.hours(71);
+    assert!(organization.has(&image), "the window is 72 hours now");
+    organization.hours(3);
+    assert!(!organization.has(&image));
+    assert_healthy(&organization);
+}
+
+#[test]
+fn another_value_of_the_opt_in_tag_is_in_force_for_the_next_check() {
+    let organization = installed();
+    update(&organization, "OptInTag", json!({"Key": "ecr-cleanup", "Value": "please"}));
+    let image = dropped_image(&organization, "v1");
+    organization.hours(72);
+    assert!(organization.has(&image), "its repository says enabled, which opts in no longer");
+    update(&organization, "OptInTag", json!({"Key": "ecr-cleanup"}));
+    let image = dropped_image(&organization, "v2");
+    organization.hours(26);
+    assert!(!organization.has(&image));
+    assert_healthy(&organization);
+}
+
+#[test]
+fn an_account_that_was_left_out_of_an_update_holds_back_what_it_may_pull_until_it_is_back() {
+    let organization = installed();
+    let fewer = template(&accounts(&BOTH[..1], &REGIONS));
+    organization.update_stack(CLEANUP_STACK, &fewer, &[]).expect_status("UPDATE_COMPLETE");
+    let bus =
+        organization.call(&organization.hub, organization.home(), "events", "DescribeEventBus", json!({"Name": PART}));
+    assert!(!bus["Policy"].as_str().expect("text").contains(BOTH[1]), "its events are not taken any more");
+    let image = dropped_image(&organization, "v1");
+    organization.hours(72);
+    assert!(organization.has(&image), "the repository's policy still admits the account");
+    organization
+        .update_stack(CLEANUP_STACK, &template(&accounts(&BOTH, &REGIONS)), &[])
+        .expect_status("UPDATE_COMPLETE");
+    organization.hours(6);
+    let image = dropped_image(&organization, "v2");
+    organization.hours(26);
+    assert!(!organization.has(&image));
+    assert_healthy(&organization);
+}
+
+#[test]
+fn what_replaces_another_name_works_and_can_be_removed() {
+    let organization = hub();
+    let before = organization.inventory();
+    let mut properties = accounts(&BOTH, &REGIONS);
+    organization.create_stack(CLEANUP_STACK, &template(&properties), &[]).expect_status("CREATE_COMPLETE");
+    organization.repository("app", Mutability::Immutable);
+    properties["Name"] = json!("main");
+    organization.update_stack(CLEANUP_STACK, &template(&properties), &[]).expect_status("UPDATE_COMPLETE");
+    organization.hours(6);
+    let image = dropped_image(&organization, "v1");
+    organization.hours(26);
+    assert!(!organization.has(&image));
+    organization.delete_stack(CLEANUP_STACK).expect_status("DELETE_COMPLETE");
+    organization.minutes(5);
+    let left: Vec<_> = left(&before, &organization)
+        .into_iter()
+        .filter(|item| item.listed_by != "config:DescribeAggregationAuthorizations")
+        .collect();
+    assert_eq!(left, [] as [Item; 0]);
+    assert_healthy(&organization);
+}
+
+#[test]
+fn the_longest_name_fits_everything_that_is_named_after_it() {
+    let organization = hub();
+    let mut properties = accounts(&BOTH, &REGIONS);
+    properties["Name"] = json!("n".repeat(32));
+    organization.create_stack(CLEANUP_STACK, &template(&properties), &[]).expect_status("CREATE_COMPLETE");
+    organization.delete_stack(CLEANUP_STACK).expect_status("DELETE_COMPLETE");
+    assert_healthy(&organization);
+}
+
+#[test]
+fn an_update_that_cannot_be_read_changes_nothing() {
+    let organization = installed();
+    let before = organization.inventory();
+    organization.aws.world().clear_calls();
+    let mut properties = accounts(&BOTH, &REGIONS);
+    properties["RollbackWindowHours"] = json!(9000);
+    let stack =
+        organization.update_stack(CLEANUP_STACK, &template(&properties), &[]).expect_status("UPDATE_ROLLBACK_COMPLETE");
+    assert!(stack.reason().contains("RollbackWindowHours"), "{}", stack.reason());
+    assert_eq!(changes(&organization), [] as [String; 0]);
+    assert_eq!(organization.inventory(), before);
+    assert_healthy(&organization);
+}
+
+#[test]
+fn a_stack_that_is_deleted_while_it_is_created_leaves_nothing_and_nothing_comes_back() {
+    let organization = hub();
+    let before = organization.inventory();
+    organization.aws.world().behaviours.stack_set_operation_pause = SignedDuration::from_mins(9);
+    let template = template(&accounts(&BOTH, &REGIONS));
+    let input = json!({"StackName": CLEANUP_STACK, "TemplateBody": template});
+    organization.call(&organization.hub, organization.home(), "cloudformation", "CreateStack", input);
+    organization.minutes(10);
+    assert!(left(&before, &organization).len() > 4, "it has begun");
+    // CloudFormation has no answer yet, and makes the physical id up.
+    organization.delete_stack(CLEANUP_STACK).expect_status("DELETE_COMPLETE");
+    organization.hours(3);
+    let left: Vec<_> = left(&before, &organization)
+        .into_iter()
+        .filter(|item| item.listed_by != "config:DescribeAggregationAuthorizations")
+        .collect();
+    assert_eq!(left, [] as [Item; 0]);
+    assert_healthy(&organization);
+}
+
+#[test]
+fn a_rollout_that_outlasts_cloudformation_goes_on_and_a_deletion_that_does_says_what_to_do() {
+    let organization = hub();
+    organization.aws.world().behaviours.stack_set_operation_pause = SignedDuration::from_mins(40);
+    let template = template(&accounts(&BOTH, &REGIONS));
+    organization.create_stack(CLEANUP_STACK, &template, &[]).expect_status("CREATE_COMPLETE");
+    let covered = current(&["111111111111", BOTH[0], BOTH[1]], &REGIONS);
+    organization.hours(3);
+    assert_eq!(instances(&organization), covered);
+    organization.delete_stack(CLEANUP_STACK).expect_status("DELETE_FAILED");
+    assert!(failure(&organization).contains("delete the stack again"), "{}", failure(&organization));
+    organization.hours(3);
+    organization.delete_stack(CLEANUP_STACK).expect_status("DELETE_COMPLETE");
+    assert_healthy(&organization);
+}
+
+#[test]
+fn an_account_where_the_deployment_fails_is_not_covered_until_an_update_finds_it_mended() {
+    let organization = hub();
+    fail_in(&organization, BOTH[1], Some("a policy of the organization forbids it"));
+    organization
+        .create_stack(CLEANUP_STACK, &template(&accounts(&BOTH, &REGIONS)), &[])
+        .expect_status("CREATE_COMPLETE");
+    let failed: BTreeSet<_> = REGIONS.iter().map(|region| format!("{} {region} OUTDATED", BOTH[1])).collect();
+    let wanted: BTreeSet<_> = current(&["111111111111", BOTH[0]], &REGIONS).union(&failed).cloned().collect();
+    assert_eq!(instances(&organization), wanted);
+    organization.repository("app", Mutability::Immutable);
+    organization.hours(6);
+    let image = dropped_image(&organization, "v1");
+    organization.hours(72);
+    assert!(organization.has(&image), "an account that may pull it is not covered");
+
+    fail_in(&organization, BOTH[1], None);
+    update(&organization, "RollbackWindowHours", json!(25));
+    assert_eq!(instances(&organization), current(&["111111111111", BOTH[0], BOTH[1]], &REGIONS));
+    organization.hours(6);
+    let image = dropped_image(&organization, "v2");
+    organization.hours(27);
+    assert!(!organization.has(&image));
+    assert_healthy(&organization);
+}
+
+#[test]
+fn a_create_that_fails_in_all_accounts_names_five_and_leaves_nothing() {
+    let organization = hub();
+    for account in organization.accounts() {
+        let input = json!({"RoleName": "AWSCloudFormationStackSetExecutionRole", "PolicyName": "AdministratorAccess"});
+        organization.call(&account, organization.home(), "iam", "DeleteRolePolicy", input);
+    }
+    let before = organization.inventory();
+    let stack = organization
+        .create_stack(CLEANUP_STACK, &template(&accounts(&BOTH, &REGIONS)), &[])
+        .expect_status("ROLLBACK_COMPLETE");
+    assert!(stack.reason().contains("222222222222/eu-west-1: "), "{}", stack.reason());
+    assert!(stack.reason().contains("and 1 more"), "{}", stack.reason());
+    organization.delete_stack(CLEANUP_STACK).expect_status("DELETE_COMPLETE");
+    organization.minutes(5);
+    assert_eq!(left(&before, &organization), [] as [Item; 0]);
+}
+
+#[test]
+fn a_deletion_that_fails_in_an_account_names_it_and_succeeds_once_it_is_mended() {
+    let organization = hub();
+    let before = organization.inventory();
+    organization
+        .create_stack(CLEANUP_STACK, &template(&accounts(&BOTH, &REGIONS)), &[])
+        .expect_status("CREATE_COMPLETE");
+    fail_in(&organization, BOTH[1], Some("the execution role is gone"));
+    organization.delete_stack(CLEANUP_STACK).expect_status("DELETE_FAILED");
+    let reason = failure(&organization);
+    assert!(reason.contains("333333333333/us-east-1: the execution role is gone"), "{reason}");
+    fail_in(&organization, BOTH[1], None);
+    organization.delete_stack(CLEANUP_STACK).expect_status("DELETE_COMPLETE");
+    organization.minutes(5);
+    let left: Vec<_> = left(&before, &organization)
+        .into_iter()
+        .filter(|item| item.listed_by != "config:DescribeAggregationAuthorizations")
+        .collect();
+    assert_eq!(left, [] as [Item; 0]);
+    assert_healthy(&organization);
 }

@@ -670,16 +670,16 @@ fn go_on(world: &mut World, key: &Key, id: &str) {
             operation.ended = Some(now);
             return start_queued(world, key);
         }
-        let regions = operation.todo.iter().map(|(_, region)| region).collect::<BTreeSet<_>>().len();
-        let limit = operation.concurrency() * if operation.parallel_regions() { regions.max(1) } else { 1 };
-        let next = operation.todo.first().cloned();
-        let same_region = operation.parallel_regions()
-            || operation.running == 0
-            || next.as_ref().is_some_and(|next| {
-                operation.results.iter().any(|(at, (status, _))| at.1 == next.1 && *status == "RUNNING")
-            });
-        let Some(at) = next.filter(|_| operation.running < limit && same_region) else { return };
-        operation.todo.remove(0);
+        let (limit, parallel) = (operation.concurrency(), operation.parallel_regions());
+        let running_in = |region: &Region| {
+            operation.results.iter().filter(|(at, (status, _))| at.1 == *region && *status == "RUNNING").count()
+        };
+        let may_start = |at: &(AccountId, Region)| {
+            let here = running_in(&at.1);
+            here < limit && (parallel || operation.running == here)
+        };
+        let Some(next) = operation.todo.iter().position(may_start) else { return };
+        let at = operation.todo.remove(next);
         operation.running += 1;
         operation.results.insert(at.clone(), ("RUNNING", String::new()));
         start_instance(world, key, id, at);
@@ -814,17 +814,24 @@ fn try_instance(world: &mut World, key: &Key, id: &str, at: &(AccountId, Region)
         stack::update(world, &existing, plan, Some(ended));
         return Ok(());
     }
-    // What a failed creation left behind holds nothing any more; a new stack takes its place.
+    // A stack that could not be created is deleted, so that the next attempt makes a new one (CloudFormation user guide,
+    // Troubleshooting StackSets, "Retrying failed stack creation or update operations").
     let uuid = world.fresh_uuid();
     let name = format!("StackSet-{}-{uuid}", key.2);
     let stack_id = format!("arn:aws:cloudformation:{}:{}:stack/{name}/{uuid}", at.1, at.0);
     let stack = Stack::new(stack_id.clone(), name, at.0.clone(), at.1.clone(), actor, None, plan, true, world.now());
     if let Some(instance) = world.cloudformation.stack_sets.sets.get_mut(key).and_then(|set| set.instances.get_mut(at))
     {
-        instance.stack_id = Some(stack_id);
+        instance.stack_id = Some(stack_id.clone());
         instance.detailed = "RUNNING";
     }
-    stack::create(world, stack, Some(ended));
+    let deleted_on_failure: stack::Ended = Box::new(move |world, done, reason| {
+        if done {
+            return ended(world, true, reason);
+        }
+        stack::delete(world, &stack_id, &[], Some(Box::new(move |world, _, _| ended(world, false, reason))));
+    });
+    stack::create(world, stack, Some(deleted_on_failure));
     Ok(())
 }
 
