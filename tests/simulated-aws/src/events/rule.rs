@@ -301,7 +301,8 @@ fn read_target(call: &Call, target: &Value) -> Result<(String, Target), ServiceE
                 )));
             }
         }
-        _ => return Err(ServiceError::not_simulated(format_args!("the target {arn}"))),
+        None => return Err(invalid("Parameter Arn is not valid. Reason: Provided Arn is not in correct format.")),
+        Some(_) => return Err(ServiceError::not_simulated(format_args!("the target {arn}"))),
     }
     if inputs > 1 {
         return Err(invalid(format!("Only one of Input, InputPath and InputTransformer can be set for target {id}.")));
