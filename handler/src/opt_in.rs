@@ -1,7 +1,7 @@
 //! The tag by which a repository's owner lets its images be deleted.
 //!
-//! Promise: a repository takes part only when the tag is there and its value is exactly the expected one; whatever
-//! else it says, or that cannot be read, means no.
+//! What the tags of a repository say is judged in [`crate::check_images::policy`], the same way when a check is scheduled
+//! and when it is due.
 
 use serde::{Deserialize, Serialize};
 
@@ -53,60 +53,13 @@ fn check_value(text: &str) -> Result<(), ResourceTagError> {
 pub struct OptInTag {
     /// The tag's key.
     pub key: TagKey,
-    /// The value it must have; `enabled` if none is given.
+    /// The value it must have; `enabled`, or settings of the repository's own, if none is given.
     pub value: Option<TagValue>,
-}
-
-/// Whether a repository takes part.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum OptIn {
-    /// It has the tag with the expected value.
-    In,
-    /// It does not have the tag.
-    NoTag,
-    /// It has the tag with another value, here quoted.
-    OtherValue(Quoted),
-}
-
-impl OptInTag {
-    /// What the repository's tags (`(key, value)` pairs as ECR lists them) say. Keys and values are compared exactly, as
-    /// ECR and IAM do.
-    pub fn judge<'a>(&self, tags: impl IntoIterator<Item = (&'a str, &'a str)>) -> OptIn {
-        let expected = self.value.as_ref().map_or("enabled", TagValue::as_str);
-        match tags.into_iter().find(|(key, _)| *key == self.key.as_str()) {
-            None => OptIn::NoTag,
-            Some((_, value)) if value == expected => OptIn::In,
-            Some((_, value)) => OptIn::OtherValue(Quoted::of(value)),
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_the_expected_value_opts_in() {
-        let tag = |value: Option<&str>| OptInTag {
-            key: "ecr-cleanup".parse().unwrap(),
-            value: value.map(|v| v.parse().unwrap()),
-        };
-        let other = |value| OptIn::OtherValue(Quoted::of(value));
-        for (value, tags, expected) in [
-            (None, vec![("ecr-cleanup", "enabled")], OptIn::In),
-            (None, vec![("team", "shop"), ("ecr-cleanup", "enabled")], OptIn::In),
-            (None, vec![("ecr-cleanup", "Enabled")], other("Enabled")),
-            (None, vec![("ecr-cleanup", "")], other("")),
-            (None, vec![("ecr-cleanup", "rollback-window-hours=1")], other("rollback-window-hours=1")),
-            (None, vec![("Ecr-Cleanup", "enabled")], OptIn::NoTag),
-            (None, vec![], OptIn::NoTag),
-            (Some("yes"), vec![("ecr-cleanup", "yes")], OptIn::In),
-            (Some("yes"), vec![("ecr-cleanup", "enabled")], other("enabled")),
-            (Some(""), vec![("ecr-cleanup", "")], OptIn::In),
-        ] {
-            assert_eq!(tag(value).judge(tags.clone()), expected, "{value:?} {tags:?}");
-        }
-    }
 
     #[test]
     fn keys_and_values_are_what_ecr_allows() {

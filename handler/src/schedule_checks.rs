@@ -18,11 +18,11 @@ use futures::StreamExt as _;
 use jiff::Timestamp;
 
 use crate::batch::{Batch, Failures, Message};
+use crate::check_images::evidence::Participation;
 use crate::checks::{self, Candidate};
 use crate::clients::Clients;
 use crate::clock::Clock;
 use crate::image::{Digest, ImageId, Selector};
-use crate::opt_in::OptIn;
 use crate::repository::Repository;
 use crate::settings::Settings;
 use crate::task_definition_event::TaskDefinitionEvent;
@@ -92,11 +92,11 @@ impl ScheduleChecks {
         };
         let ecr = self.clients.ecr(&repository.registry.region);
         let images = match resolve::opt_in(&ecr, repository, &settings.opt_in_tag).await {
-            Ok(Some(OptIn::In)) => resolve::digests(&ecr, repository, asked.keys()).await,
-            Ok(Some(OptIn::NoTag)) => return ignore("the repository does not have the opt-in tag"),
-            Ok(Some(OptIn::OtherValue(value))) => {
-                return ignore(&format!("the repository's opt-in tag has the value {value}"));
+            // Where the tag cannot be understood, the check keeps the images and its outcome says why.
+            Ok(Some(Participation::In(_) | Participation::Unreadable { .. })) => {
+                resolve::digests(&ecr, repository, asked.keys()).await
             }
+            Ok(Some(Participation::Out)) => return ignore("the repository does not have the opt-in tag"),
             Ok(None) => return ignore("there is no such repository"),
             Err(error) => Err(error),
         };

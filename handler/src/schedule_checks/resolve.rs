@@ -6,8 +6,10 @@ use std::error::Error;
 
 use aws_sdk_ecr::types::{DescribeImagesFilter, ImageIdentifier, ImageStatusFilter};
 
+use crate::check_images::evidence::Participation;
+use crate::check_images::policy::participation;
 use crate::image::{Digest, Selector};
-use crate::opt_in::{OptIn, OptInTag};
+use crate::opt_in::OptInTag;
 use crate::repository::Repository;
 
 /// ECR describes at most this many given images in one call.
@@ -28,7 +30,7 @@ pub enum ResolveError {
     },
 }
 
-/// Whether the repository is opted in; `None` if there is no such repository.
+/// What the repository's tags say about taking part; `None` if there is no such repository.
 ///
 /// # Errors
 /// `ListTagsForResource` failed.
@@ -36,9 +38,12 @@ pub async fn opt_in(
     ecr: &aws_sdk_ecr::Client,
     repository: &Repository,
     tag: &OptInTag,
-) -> Result<Option<OptIn>, ResolveError> {
+) -> Result<Option<Participation>, ResolveError> {
     match ecr.list_tags_for_resource().resource_arn(repository.arn()).send().await {
-        Ok(answer) => Ok(Some(tag.judge(answer.tags().iter().map(|tag| (tag.key(), tag.value()))))),
+        Ok(answer) => {
+            let tags = answer.tags().iter().map(|tag| (tag.key().to_owned(), tag.value().to_owned())).collect();
+            Ok(Some(participation(tag, &tags)))
+        }
         Err(error) if error.as_service_error().is_some_and(|e| e.is_repository_not_found_exception()) => Ok(None),
         Err(error) => Err(failed(repository, "ListTagsForResource", error)),
     }
