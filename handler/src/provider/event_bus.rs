@@ -58,6 +58,10 @@ async fn observe(client: &Client, identity: &Identity) -> Result<Option<State>, 
             .map_err(failed("events:ListRules", &name))?;
         for rule in page.rules() {
             let rule_name = rule.name().ok_or(StepError::Answer { call: "events:ListRules", what: "a name" })?;
+            // Whoever wants to hear of outcomes has rules of their own on the bus.
+            if !rule_name.starts_with(&format!("{name}-")) {
+                continue;
+            }
             let targets = targets(client, &name, rule_name).await?;
             let ours = targets.iter().find(|target| target.id() == TARGET_ID);
             rules.insert(
