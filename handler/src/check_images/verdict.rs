@@ -274,7 +274,7 @@ impl<'a> Complete<'a> {
             if let Some(pulled) = image.pulled_at {
                 moments.push((
                     after(after(pulled, policy.keep_pulled()), PULL_TIME_LAG),
-                    "the last recorded pull, which may lag by 24 hours",
+                    "the last recorded pull (which may lag by 24 hours)",
                 ));
             }
         }
