@@ -30,8 +30,24 @@ pub const CLEANUP_STACK: &str = "ecr-cleanup";
 /// # Panics
 /// If the stack is not created.
 pub fn install_hub(organization: &Organization) {
+    prepare_hub(organization);
+    deploy_hub(organization);
+}
+
+/// What is there before the hub's template is deployed: the functions' code, and the roles of self-managed stack sets.
+///
+/// # Panics
+/// If there are such roles already.
+pub fn prepare_hub(organization: &Organization) {
     register_functions(organization);
     stack_set_roles(organization);
+}
+
+/// Deploys the hub's template.
+///
+/// # Panics
+/// If the stack is not created.
+pub fn deploy_hub(organization: &Organization) {
     organization.create_stack(HUB_STACK, &packaged(PROVIDER_TEMPLATE), &[]).expect_status("CREATE_COMPLETE");
 }
 

@@ -10,7 +10,7 @@ mod organization;
 mod stacks;
 mod team;
 
-pub use installation::{CLEANUP_STACK, HUB_STACK, Installation, install_hub};
+pub use installation::{CLEANUP_STACK, HUB_STACK, Installation, deploy_hub, install_hub, prepare_hub};
 pub use inventory::Item;
 pub use organization::{ORGANIZATION_HUB, Organization};
 pub use stacks::{Stack, stack_set_roles};

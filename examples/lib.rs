@@ -1,1 +1,0 @@
-//! Templates that declare an `EcrCleanup`, and the quickstart.

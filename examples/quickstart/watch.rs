@@ -1,0 +1,346 @@
+//! Watches what the product does: the events on the EcrCleanups' buses, through a rule and a queue such as an operator
+//! would make, and the calls that its functions make.
+
+use std::collections::BTreeSet;
+
+use end_to_end::Organization;
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use serde_json::{Value, json};
+use simulated_aws::{CallRecord, Principal};
+
+use crate::happening::{Happening, Outcome, What};
+use crate::legend::Legend;
+
+/// The name of the rule and of the queue.
+const NAME: &str = "quickstart-timeline";
+
+/// What is watched, and how far it was read.
+#[derive(Debug, Default)]
+pub struct Watch {
+    buses: Vec<String>,
+    queue: Option<String>,
+    /// Calls of the checks since their last outcome.
+    gathered: Vec<CallRecord>,
+    undelivered: usize,
+}
+
+impl Watch {
+    /// Listens on every EcrCleanup's bus that is there.
+    pub fn listen(&mut self, organization: &Organization) {
+        let (hub, home) = (&organization.hub, organization.home());
+        let call = |service, operation, input| organization.call(hub, home, service, operation, input);
+        let arn = format!("arn:aws:sqs:{home}:{hub}:{NAME}");
+        if self.queue.is_none() {
+            let policy = json!({"Version": "2012-10-17", "Statement": [{
+                "Effect": "Allow",
+                "Principal": {"Service": "events.amazonaws.com"},
+                "Action": "sqs:SendMessage",
+                "Resource": arn,
+            }]});
+            let attributes = json!({"Policy": policy.to_string()});
+            let made = call("sqs", "CreateQueue", json!({"QueueName": NAME, "Attributes": attributes}));
+            self.queue = made["QueueUrl"].as_str().map(str::to_owned);
+        }
+        let buses = organization.aws.world().event_bus_names(hub, home);
+        for bus in buses.into_iter().filter(|bus| bus.starts_with("ecr-cleanup-")) {
+            if self.buses.contains(&bus) {
+                continue;
+            }
+            let pattern = json!({"source": ["aws.ecs", "aws.config", "ecr-cleanup"]}).to_string();
+            call("events", "PutRule", json!({"EventBusName": bus, "Name": NAME, "EventPattern": pattern}));
+            let targets = json!([{"Id": "queue", "Arn": arn}]);
+            call("events", "PutTargets", json!({"EventBusName": bus, "Rule": NAME, "Targets": targets}));
+            self.buses.push(bus);
+        }
+    }
+
+    /// Takes rules and queue away again: a bus that has a rule cannot be deleted.
+    pub fn stop(&mut self, organization: &Organization) {
+        let (hub, home) = (&organization.hub, organization.home());
+        for bus in std::mem::take(&mut self.buses) {
+            // A bus that is gone has taken its rules with it.
+            for (operation, input) in [
+                ("RemoveTargets", json!({"EventBusName": bus, "Rule": NAME, "Ids": ["queue"]})),
+                ("DeleteRule", json!({"EventBusName": bus, "Name": NAME})),
+            ] {
+                let _ = organization.aws.call(hub, home, "events", operation, input);
+            }
+        }
+        if let Some(queue) = self.queue.take() {
+            organization.call(hub, home, "sqs", "DeleteQueue", json!({"QueueUrl": queue}));
+        }
+    }
+
+    /// What has happened since the last call, in order.
+    pub fn look(&mut self, organization: &Organization, legend: &Legend) -> Vec<Happening> {
+        let mut seen = self.calls(organization, legend);
+        seen.extend(self.bus(organization, legend));
+        let world = organization.aws.world();
+        for lost in world.undelivered().iter().skip(self.undelivered) {
+            let what = What::Undelivered {
+                source: lost.source.clone(),
+                target: lost.target.clone(),
+                reason: lost.reason.to_string(),
+            };
+            let mut parts = lost.source.split(':').skip(3);
+            let (region, account) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+            seen.push(happening(legend, lost.at, account, region, what));
+        }
+        self.undelivered = world.undelivered().len();
+        drop(world);
+        seen.sort_by_key(|happening| (happening.time, happening.what.rank()));
+        seen
+    }
+
+    fn calls(&mut self, organization: &Organization, legend: &Legend) -> Vec<Happening> {
+        let mut world = organization.aws.world();
+        let calls = world.calls().to_vec();
+        world.clear_calls();
+        drop(world);
+        let mut seen = Vec::new();
+        let (hub, home) = (organization.hub.as_str(), organization.home().as_str());
+        for call in calls {
+            let Principal::Role { role, .. } = &call.principal else { continue };
+            if role.starts_with("ecr-cleanup-schedule-checks-") {
+                if let Some(what) = scheduled(&call, legend) {
+                    seen.push(happening(legend, call.at, hub, home, what));
+                }
+            } else if role.starts_with("ecr-cleanup-check-images-") && call.operation == "PutEvents" {
+                let gathered = std::mem::take(&mut self.gathered);
+                let what = evidence(&gathered, hub);
+                seen.extend(what.map(|what| happening(legend, call.at, hub, home, what)));
+            } else if !["provider-", "scheduler-"].iter().any(|other| role.starts_with(&format!("ecr-cleanup-{other}")))
+                && role.starts_with("ecr-cleanup-")
+                && ["config", "ecr", "ecs", "organizations"].contains(&call.service)
+                && !call.operation.starts_with("BatchDelete")
+            {
+                self.gathered.push(call);
+            }
+        }
+        seen
+    }
+
+    fn bus(&self, organization: &Organization, legend: &Legend) -> Vec<Happening> {
+        let Some(queue) = &self.queue else { return Vec::new() };
+        let (hub, home) = (&organization.hub, organization.home());
+        let mut seen = Vec::new();
+        loop {
+            let input = json!({"QueueUrl": queue, "MaxNumberOfMessages": 10, "AttributeNames": ["SentTimestamp"]});
+            let received = organization.call(hub, home, "sqs", "ReceiveMessage", input);
+            let messages = received["Messages"].as_array().cloned().unwrap_or_default();
+            if messages.is_empty() {
+                return seen;
+            }
+            for message in messages {
+                let sent = message["Attributes"]["SentTimestamp"].as_str().and_then(|millis| millis.parse().ok());
+                let at = sent.and_then(|millis| Timestamp::from_millisecond(millis).ok());
+                let event = message["Body"].as_str().and_then(|body| serde_json::from_str::<Value>(body).ok());
+                if let (Some(at), Some(event)) = (at, event) {
+                    seen.extend(told(&event, at, legend));
+                }
+                let input = json!({"QueueUrl": queue, "ReceiptHandle": message["ReceiptHandle"]});
+                organization.call(hub, home, "sqs", "DeleteMessage", input);
+            }
+        }
+    }
+}
+
+/// Something that happened, with the account's name.
+pub(crate) fn happening(legend: &Legend, time: Timestamp, account: &str, region: &str, what: What) -> Happening {
+    let account_name = legend.account(account);
+    Happening { time, account: account.to_owned(), account_name, region: region.to_owned(), what }
+}
+
+/// A call that schedules a check or moves it.
+fn scheduled(call: &CallRecord, legend: &Legend) -> Option<What> {
+    let moved = match (call.service, call.operation) {
+        ("scheduler", "CreateSchedule") => false,
+        ("scheduler", "UpdateSchedule") => true,
+        _ => return None,
+    };
+    call.outcome.as_ref().ok()?;
+    let detail: Value = serde_json::from_str(call.input["Target"]["Input"].as_str()?).ok()?;
+    let at = call.input["ScheduleExpression"].as_str()?.strip_prefix("at(")?.strip_suffix(')')?;
+    let due = TimeZone::UTC.to_timestamp(at.parse::<DateTime>().ok()?).ok()?;
+    let (image, repository, digest) = image_of(&detail, legend)?;
+    Some(What::CheckScheduled { image, repository, digest, due, moved })
+}
+
+fn image_of(detail: &Value, legend: &Legend) -> Option<(String, String, String)> {
+    let (repository, digest) = (detail["repository"]["name"].as_str()?, detail["digest"].as_str()?);
+    Some((legend.image(repository, digest), repository.to_owned(), digest.to_owned()))
+}
+
+/// What the checks asked before they told an outcome.
+fn evidence(calls: &[CallRecord], hub: &str) -> Option<What> {
+    if calls.is_empty() {
+        return None;
+    }
+    let queries: Vec<_> = calls.iter().filter(|call| call.operation == "SelectAggregateResourceConfig").collect();
+    let rows = queries.iter().filter_map(|call| call.outcome.as_ref().ok()?["Results"].as_array().map(Vec::len)).sum();
+    let asked: BTreeSet<_> = calls
+        .iter()
+        .filter(|call| {
+            matches!(&call.principal, Principal::Role { account, role, .. }
+                if account.as_str() != hub || !role.starts_with("ecr-cleanup-check-images-"))
+        })
+        .map(|call| (&call.account, &call.region))
+        .collect();
+    Some(What::Evidence {
+        config_queries: queries.len(),
+        rows,
+        places_asked: asked.len(),
+        calls: calls.len(),
+        failed: calls.iter().filter(|call| call.outcome.is_err()).count(),
+    })
+}
+
+/// What an event on the bus tells.
+fn told(event: &Value, at: Timestamp, legend: &Legend) -> Vec<Happening> {
+    let text = |name: &str| event[name].as_str().unwrap_or_default();
+    let (account, region, detail) = (text("account"), text("region"), &event["detail"]);
+    let one = |what: What| happening(legend, at, account, region, what);
+    match (text("source"), text("detail-type")) {
+        ("aws.ecs", _) => {
+            let response = &detail["responseElements"];
+            let many = response["taskDefinitions"].as_array().cloned().unwrap_or_default();
+            let single = Some(response["taskDefinition"].clone()).filter(Value::is_object);
+            let changed = text("time").parse().unwrap_or(at);
+            let change = |revision: &Value| {
+                task_definition(&revision["taskDefinitionArn"], &revision["status"], "CloudTrail", changed)
+            };
+            many.iter().chain(&single).filter_map(change).map(one).collect()
+        }
+        ("aws.config", _) => {
+            let item = &detail["configurationItem"];
+            let deleted = item["configurationItemStatus"].as_str().is_some_and(|status| status.contains("Deleted"));
+            let status = if deleted { json!("DELETED") } else { item["configuration"]["Status"].clone() };
+            let changed =
+                item["configurationItemCaptureTime"].as_str().and_then(|time| time.parse().ok()).unwrap_or(at);
+            task_definition(&item["ARN"], &status, "Config", changed).map(one).into_iter().collect()
+        }
+        (_, "Image Deletion Check Due") => {
+            let due = image_of(detail, legend);
+            due.map(|(image, repository, digest)| one(What::CheckDue { image, repository, digest }))
+                .into_iter()
+                .collect()
+        }
+        (_, detail_type) => {
+            let images = detail["images"].as_array().cloned().unwrap_or_default();
+            let outcomes: Vec<_> =
+                images.iter().filter_map(|image| outcome(detail_type, detail, image, legend)).collect();
+            if outcomes.is_empty() {
+                return vec![one(What::Other { detail_type: detail_type.to_owned() })];
+            }
+            outcomes.into_iter().map(one).collect()
+        }
+    }
+}
+
+fn task_definition(arn: &Value, status: &Value, told_by: &str, changed: Timestamp) -> Option<What> {
+    let (_, name) = arn.as_str()?.split_once(":task-definition/")?;
+    Some(What::TaskDefinition {
+        task_definition: name.to_owned(),
+        status: status.as_str()?.to_owned(),
+        told_by: told_by.to_owned(),
+        changed,
+    })
+}
+
+fn outcome(detail_type: &str, detail: &Value, image: &Value, legend: &Legend) -> Option<What> {
+    let text = |name: &str| image[name].as_str().unwrap_or_default().to_owned();
+    let (repository, digest) = (detail["repository"]["name"].as_str()?, image["digest"].as_str()?);
+    let check = Outcome {
+        image: legend.image(repository, digest),
+        repository: repository.to_owned(),
+        digest: digest.to_owned(),
+        reason_code: text("reasonCode"),
+        reason: text("reason"),
+    };
+    Some(match detail_type {
+        "Image Deleted" => What::Deleted {
+            check,
+            bytes: image["bytes"].as_u64().unwrap_or_default(),
+            deleted_with: image["deletedWith"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|digest| digest.as_str().map(str::to_owned))
+                .collect(),
+        },
+        "Image Kept" => What::Kept { check },
+        "Image Check Postponed" => {
+            What::Postponed { check, until: image["until"].as_str().and_then(|until| until.parse().ok()) }
+        }
+        "Image Deletion Failed" => What::Failed { check },
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told_of(event: &Value) -> Vec<What> {
+        let mut legend = Legend::default();
+        legend.name_image("sha256:aa", "web:1");
+        told(event, Timestamp::UNIX_EPOCH, &legend).into_iter().map(|happening| happening.what).collect()
+    }
+
+    #[test]
+    fn both_kinds_of_task_definition_events_are_told() {
+        let arn = "arn:aws:ecs:us-east-1:222222222222:task-definition/web:1";
+        let expected = |status: &str, told_by: &str| What::TaskDefinition {
+            task_definition: "web:1".to_owned(),
+            status: status.to_owned(),
+            told_by: told_by.to_owned(),
+            changed: Timestamp::UNIX_EPOCH,
+        };
+        let revision = json!({"taskDefinitionArn": arn, "status": "INACTIVE"});
+        for (event, told) in [
+            (
+                json!({"source": "aws.ecs", "detail": {"responseElements": {"taskDefinition": revision}}}),
+                vec![expected("INACTIVE", "CloudTrail")],
+            ),
+            (
+                json!({"source": "aws.ecs", "detail": {"responseElements": {"taskDefinitions": [revision, revision]}}}),
+                vec![expected("INACTIVE", "CloudTrail"), expected("INACTIVE", "CloudTrail")],
+            ),
+            (
+                json!({"source": "aws.config", "detail": {"configurationItem":
+                    {"ARN": arn, "configurationItemStatus": "ResourceDiscovered", "configuration": {"Status": "ACTIVE"}}}}),
+                vec![expected("ACTIVE", "Config")],
+            ),
+            (
+                json!({"source": "aws.config", "detail": {"configurationItem":
+                    {"ARN": arn, "configurationItemStatus": "ResourceDeleted", "configuration": null}}}),
+                vec![expected("DELETED", "Config")],
+            ),
+            (json!({"source": "aws.ecs", "detail": {}}), vec![]),
+        ] {
+            assert_eq!(told_of(&event), told, "{event}");
+        }
+    }
+
+    #[test]
+    fn every_image_of_an_outcome_is_told() {
+        let image = |digest: &str| json!({"digest": digest, "reasonCode": "in-use", "reason": "why"});
+        let told = told_of(&json!({"source": "ecr-cleanup", "detail-type": "Image Kept", "detail": {
+            "repository": {"name": "web"}, "images": [image("sha256:aa"), image("sha256:bb")],
+        }}));
+        let kept = |image: &str, digest: &str| What::Kept {
+            check: Outcome {
+                image: image.to_owned(),
+                repository: "web".to_owned(),
+                digest: digest.to_owned(),
+                reason_code: "in-use".to_owned(),
+                reason: "why".to_owned(),
+            },
+        };
+        assert_eq!(told, [kept("web:1", "sha256:aa"), kept("web@sha256:bb", "sha256:bb")]);
+        let swept = json!({"source": "ecr-cleanup", "detail-type": "Repository Swept", "detail": {}});
+        assert_eq!(told_of(&swept), [What::Other { detail_type: "Repository Swept".to_owned() }]);
+    }
+}

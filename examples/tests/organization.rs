@@ -1,0 +1,157 @@
+//! The quickstart from beginning to end: what its output shows, and what it refuses.
+
+use std::path::PathBuf;
+
+use examples::{Options, run};
+use serde_json::Value;
+
+/// Plays, and gives the output or the failure.
+fn played(options: &Options) -> Result<String, String> {
+    let mut out = Vec::new();
+    run(options, &mut out).map_err(|failure| failure.to_string())?;
+    Ok(String::from_utf8(out).expect("text"))
+}
+
+fn default() -> Options {
+    Options { seed: 1, ..Options::default() }
+}
+
+/// The text of the lines that say `word`, continuations joined.
+fn told(output: &str, word: &str) -> Vec<String> {
+    let mut told: Vec<String> = Vec::new();
+    let mut inside = false;
+    for line in output.lines() {
+        let begins = line.get(28..39).map(str::trim);
+        if line.get(2..3) == Some(":") && line.is_char_boundary(39) {
+            inside = begins == Some(word);
+            if inside {
+                told.push(format!("{} {}", &line[7..28].trim_end(), &line[39..]));
+            }
+        } else if let (true, Some(rest), Some(last)) = (inside, line.strip_prefix(&" ".repeat(39)), told.last_mut()) {
+            last.push(' ');
+            last.push_str(rest);
+        }
+    }
+    told
+}
+
+#[test]
+fn three_days_show_every_outcome_and_leave_nothing() {
+    let output = played(&default()).unwrap();
+    assert_eq!(
+        told(&output, "DELETED"),
+        [
+            "hub eu-west-1 shop/web:1.0, 17 MB freed: nothing uses it",
+            "hub eu-west-1 shop/assets:1, 22 MB freed: nothing uses it",
+        ]
+    );
+    let kept = told(&output, "KEPT");
+    for reason in [
+        "hub eu-west-1 shop/api:1.0: service api in billing us-east-1 runs task definition api:1",
+        "hub eu-west-1 shop/web:1.1: task definition web:4 in shop eu-west-1 is ACTIVE and names shop/web:1.1",
+        "hub eu-west-1 shop/assets:release-1: KeepTagPatterns protects its tag release-1",
+        "hub eu-west-1 billing/reports:latest: DryRun: it would have been deleted",
+        "hub eu-west-1 shop/assets:2: it is among the newest 2 images of its repository",
+    ] {
+        assert!(kept.iter().any(|line| line == reason), "not told: {reason}\n{kept:#?}");
+    }
+    let postponed = told(&output, "POSTPONED");
+    assert!(
+        postponed
+            .iter()
+            .any(|line| line
+                .ends_with("account billing in us-east-1 is not covered: recorder \"default\" does not record")),
+        "{postponed:#?}"
+    );
+    assert!(postponed.iter().any(|line| line.contains("too early: the last recorded pull")), "{postponed:#?}");
+    let retained: Vec<String> = ["hub", "shop", "billing"]
+        .iter()
+        .flat_map(|account| ["eu-west-1", "us-east-1"].map(|region| format!("{account} {region}")))
+        .map(|place| format!("{place} aggregation authorization for hub eu-west-1"))
+        .collect();
+    let mut told_retained = told(&output, "retained");
+    told_retained.sort();
+    let mut expected = retained;
+    expected.sort();
+    assert_eq!(told_retained, expected);
+    assert_eq!(told(&output, "LEFT"), [] as [String; 0]);
+    assert_eq!(told(&output, "refused"), [] as [String; 0]);
+    assert_eq!(told(&output, "lost"), [] as [String; 0]);
+    assert!(output.lines().all(|line| line.chars().count() <= 100), "wider than 100 columns:\n{output}");
+    assert_eq!(played(&default()).unwrap(), output, "the same seed gives the same output");
+}
+
+#[test]
+fn json_tells_the_same_and_one_day_is_shorter() {
+    let output = played(&Options { json: true, days: Some(1), ..default() }).unwrap();
+    let events: Vec<Value> = output.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect();
+    let of = |kind: &str| events.iter().filter(|event| event["event"] == kind).count();
+    assert_eq!(of("deleted"), 0, "no rollback window has passed");
+    assert!(of("check-scheduled") > 4 && of("task-definition") > 4, "{output}");
+    assert_eq!(of("repository"), 5);
+    let lint = events.iter().find(|event| event["event"] == "repository" && event["repository"] == "tools/lint");
+    let lint = lint.expect("a row for the repository that is not opted in");
+    assert_eq!(lint["kept"]["tools/lint:7"], "the repository has no tag ecr-cleanup");
+    assert_eq!(of("left"), 6);
+    for name in ["time", "account", "accountName", "region", "event"] {
+        assert!(events.iter().all(|event| event[name].is_string()), "{name}");
+    }
+}
+
+#[test]
+fn a_bad_scenario_or_template_is_refused_with_file_line_and_reason() {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    let file = |name: &str, text: &str| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).expect("writable");
+        path
+    };
+    let shipped = include_str!("../accounts.yaml");
+    let template = |name: &str, from: &str, to: &str| Options {
+        template: Some(file(name, &shipped.replacen(from, to, 1))),
+        ..default()
+    };
+    let line_of = |text: &str| shipped.lines().position(|line| line.contains(text)).expect("there") + 1;
+    let scenario = file("bad-scenario.yaml", "repositories: []\nactions:\n- {at: day 1 09:00, push: web:1}\n");
+    for (options, place, reason) in [
+        (
+            Options { scenario: Some(scenario), ..default() },
+            "bad-scenario.yaml:3:27: ".to_owned(),
+            "unknown repository web",
+        ),
+        (
+            template("bad-window.yaml", "RollbackWindowHours: 24", "RollbackWindowHours: 0"),
+            format!("bad-window.yaml:{}:7: ", line_of("RollbackWindowHours")),
+            "RollbackWindowHours",
+        ),
+        (
+            template("bad-property.yaml", "RollbackWindowHours: 24", "RollbackWindow: 24"),
+            format!("bad-property.yaml:{}:7: ", line_of("RollbackWindowHours")),
+            "RollbackWindow",
+        ),
+        (
+            template("bad-type.yaml", "Custom::EcrCleanup", "AWS::EC2::Instance"),
+            "bad-type.yaml:".to_owned(),
+            "AWS::EC2::Instance",
+        ),
+        (
+            template("bad-parameter.yaml", "WorkloadAccountIds:", "Team: {Type: String}\n  WorkloadAccountIds:"),
+            format!("bad-parameter.yaml:{}:3: ", line_of("WorkloadAccountIds:")),
+            "the parameter Team needs a Default",
+        ),
+        (
+            template("bad-yaml.yaml", "Outputs:", "Outputs: ]"),
+            format!("bad-yaml.yaml:{}:", line_of("Outputs:")),
+            "not valid YAML",
+        ),
+    ] {
+        let refused = played(&options).expect_err(&place);
+        assert!(
+            refused.contains(&place) && refused.contains(reason),
+            "{refused}\nshould be at {place} and say {reason}"
+        );
+    }
+    let missing =
+        played(&Options { scenario: Some(folder.join("no-such-file.yaml")), ..default() }).expect_err("missing");
+    assert!(missing.starts_with("cannot read ") && missing.contains("no-such-file.yaml"), "{missing}");
+}
