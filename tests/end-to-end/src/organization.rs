@@ -34,14 +34,18 @@ impl Organization {
             regions: ["eu-west-1", "us-east-1"].map(|code| Region::new(code).expect("a constant")).to_vec(),
         };
         for account in organization.accounts() {
-            organization.aws.world().add_account(&account);
-        }
-        for (account, region) in organization.places() {
-            organization.record(&account, &region);
-            let delay = Some(SignedDuration::from_mins(5));
-            set_trail(&mut organization.aws.world(), &account, &region, delay);
+            organization.add_account(&account);
         }
         organization
+    }
+
+    /// Makes an account that is recorded and has a trail, in every region.
+    pub fn add_account(&self, account: &AccountId) {
+        self.aws.world().add_account(account);
+        for region in &self.regions {
+            self.record(account, region);
+            set_trail(&mut self.aws.world(), account, region, Some(SignedDuration::from_mins(5)));
+        }
     }
 
     /// The hub and the workload accounts.

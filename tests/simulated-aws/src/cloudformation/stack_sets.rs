@@ -250,9 +250,14 @@ fn accesses(world: &World, call: &Call, input: &Value, action: &str) -> Vec<Acce
     let key = (account.clone(), region.clone(), name.to_owned());
     let id = world.cloudformation.stack_sets.sets.get(&key).map_or_else(|| format!("{name}:*"), |set| set.id.clone());
     let arn = |kind: &str| format!("arn:aws:cloudformation:{region}:{account}:{kind}/{id}");
-    let mut needed = vec![Access::new(action, arn("stackset"))];
+    // A delegated administrator is allowed by its own policies what it does with the sets of the management account.
+    let on = |kind| {
+        let resource_policy = Some((call.account.clone(), Value::Null));
+        Access { resource_policy, ..Access::new(action, arn(kind)) }
+    };
+    let mut needed = vec![on("stackset")];
     if action.ends_with("StackInstances") && !action.contains("List") {
-        needed.push(Access::new(action, arn("stackset-target")));
+        needed.push(on("stackset-target"));
     }
     if let Some(role) = text(input, "AdministrationRoleARN") {
         needed.push(Access::new("iam:PassRole", role).with("iam:PassedToService", "cloudformation.amazonaws.com"));
