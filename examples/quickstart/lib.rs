@@ -32,7 +32,7 @@ use timeline::Timeline;
 /// The template that is deployed unless another is given, as shipped.
 const TEMPLATE: (&str, &str) = ("examples/accounts.yaml", include_str!("../accounts.yaml"));
 /// The scenario that is played unless another is given.
-const SCENARIO: (&str, &str) = ("examples/three-days.yaml", include_str!("../three-days.yaml"));
+const SCENARIO: (&str, &str) = ("examples/scenarios/three-days.yaml", include_str!("../scenarios/three-days.yaml"));
 
 /// What to play.
 #[derive(Debug, Clone, Default)]

@@ -27,7 +27,7 @@ struct Arguments {
     #[arg(long, value_name = "FILE", verbatim_doc_comment)]
     template: Option<PathBuf>,
 
-    /// Play this scenario instead of examples/three-days.yaml, which explains the format.
+    /// Play this scenario instead of examples/scenarios/three-days.yaml, which explains the format.
     #[arg(long, value_name = "FILE")]
     scenario: Option<PathBuf>,
 

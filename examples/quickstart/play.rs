@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use end_to_end::{CLEANUP_STACK, HUB_STACK, Item, Mutability, Organization, deploy_hub, prepare_hub};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use simulated_aws::ecr::{images, push_image};
 use simulated_aws::{AccountId, Region};
@@ -150,15 +150,18 @@ impl<'a> Play<'a> {
         let mutability = if repository.mutable_tags { Mutability::Mutable } else { Mutability::Immutable };
         self.organization.repository(&repository.name, mutability);
         self.organization.opt_out(&repository.name);
-        for (key, value) in &repository.tags {
-            self.tag_repository(&repository.name, key, Some(value));
-        }
         let what = What::RepositoryCreated {
             repository: repository.name.clone(),
             tags: repository.tags.clone(),
             mutable_tags: repository.mutable_tags,
         };
-        self.in_hub(what)
+        self.in_hub(what)?;
+        for (key, value) in &repository.tags {
+            if let Some(refused) = self.tag_repository(&repository.name, key, Some(value)) {
+                self.in_hub(refused)?;
+            }
+        }
+        Ok(())
     }
 
     /// Deploys both templates; all that is there now and was not before.
@@ -201,6 +204,12 @@ impl<'a> Play<'a> {
 
     /// Lets time go on, and tells what happens.
     fn advance(&mut self, until: Timestamp) -> Result<(), Failure> {
+        // Long before the queue would forget what nobody has read.
+        let most = SignedDuration::from_hours(12);
+        while until.duration_since(self.organization.aws.now()) > most {
+            self.organization.aws.advance(most);
+            self.tell_all()?;
+        }
         if until > self.organization.aws.now() {
             self.organization.aws.advance_to(until);
         }
@@ -333,7 +342,11 @@ impl<'a> Play<'a> {
                 let name = format!("{}:{}", image.repository, image.tag);
                 let ids = json!({"repositoryName": image.repository, "imageIds": [{"imageTag": image.tag}]});
                 let found = self.organization.call(&hub, &home, "ecr", "BatchGetImage", ids);
-                let manifest = found["images"][0]["imageManifest"].as_str().unwrap_or_default();
+                let Some(manifest) = found["images"][0]["imageManifest"].as_str() else {
+                    let reason =
+                        format!("{name}: {}", found["failures"][0]["failureReason"].as_str().unwrap_or_default());
+                    return self.in_hub(What::Refused { operation: "ecr:BatchGetImage".to_owned(), reason });
+                };
                 let input = json!({"repositoryName": image.repository, "imageManifest": manifest, "imageTag": tag});
                 let told = What::Tagged { image: name, tag: tag.clone() };
                 self.call(&hub, &home, "ecr", "PutImage", input, told)
@@ -379,9 +392,9 @@ impl<'a> Play<'a> {
                 self.call(&account, &region, "ecs", "DeleteService", input, told)
             }
             Action::TagRepository(repository, key, value) => {
-                self.tag_repository(repository, key, value.as_deref());
+                let refused = self.tag_repository(repository, key, value.as_deref());
                 let (repository, key, value) = (repository.clone(), key.clone(), value.clone());
-                self.in_hub(What::RepositoryTagged { repository, key, value })
+                self.in_hub(refused.unwrap_or(What::RepositoryTagged { repository, key, value }))
             }
             Action::Record(place, records) => {
                 let (account, region) = self.place(place);
@@ -399,11 +412,14 @@ impl<'a> Play<'a> {
                     "Parameters": self.parameters,
                     "Capabilities": ["CAPABILITY_NAMED_IAM"],
                 });
+                if ["Name", "Workloads"].iter().any(|name| properties.contains_key(*name)) {
+                    // It may become another bus, and one that somebody has a rule on cannot be deleted.
+                    self.watch.stop_listening(&self.organization);
+                }
                 let told = What::StackUpdated { properties: properties.clone() };
                 self.call(&hub, &home, "cloudformation", "UpdateStack", input, told)?;
                 let id = self.stacks.last().map(|stack| stack.id.clone()).unwrap_or_default();
                 self.wait_for_stack(&id)?;
-                // A new name or kind makes a new bus.
                 self.watch.listen(&self.organization);
                 Ok(())
             }
@@ -416,14 +432,16 @@ impl<'a> Play<'a> {
         (id.expect("the scenario knows only these accounts"), region.expect("the scenario knows only these regions"))
     }
 
-    fn tag_repository(&self, repository: &str, key: &str, value: Option<&str>) {
+    /// Sets a tag of a repository, or takes it away; gives AWS's refusal, if it refuses.
+    fn tag_repository(&self, repository: &str, key: &str, value: Option<&str>) -> Option<What> {
         let (hub, home) = (&self.organization.hub, self.organization.home());
         let arn = format!("arn:aws:ecr:{home}:{hub}:repository/{repository}");
         let (operation, input) = match value {
             Some(value) => ("TagResource", json!({"resourceArn": arn, "tags": [{"Key": key, "Value": value}]})),
             None => ("UntagResource", json!({"resourceArn": arn, "tagKeys": [key]})),
         };
-        self.organization.call(hub, home, "ecr", operation, input);
+        let error = self.organization.aws.call(hub, home, "ecr", operation, input).err()?;
+        Some(What::Refused { operation: format!("ecr:{operation}"), reason: error.to_string() })
     }
 
     fn call(

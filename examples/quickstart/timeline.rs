@@ -146,7 +146,7 @@ fn words(what: &What, legend: &Legend) -> Option<(&'static str, String)> {
         }
         What::Refused { operation, reason } => ("refused", format!("{operation}: {}", legend.plain(reason))),
         What::Stack { stack, status, reason, resources } => {
-            if status.ends_with("_IN_PROGRESS") && !status.contains("ROLLBACK") {
+            if status.ends_with("_IN_PROGRESS") {
                 return None;
             }
             let status = status.to_lowercase().replace('_', " ");

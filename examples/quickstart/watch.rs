@@ -56,8 +56,17 @@ impl Watch {
         }
     }
 
-    /// Takes rules and queue away again: a bus that has a rule cannot be deleted.
+    /// Takes rules and queue away again.
     pub fn stop(&mut self, organization: &Organization) {
+        self.stop_listening(organization);
+        if let Some(queue) = self.queue.take() {
+            let (hub, home) = (&organization.hub, organization.home());
+            organization.call(hub, home, "sqs", "DeleteQueue", json!({"QueueUrl": queue}));
+        }
+    }
+
+    /// Takes the rules away: a bus that has a rule cannot be deleted.
+    pub fn stop_listening(&mut self, organization: &Organization) {
         let (hub, home) = (&organization.hub, organization.home());
         for bus in std::mem::take(&mut self.buses) {
             // A bus that is gone has taken its rules with it.
@@ -67,9 +76,6 @@ impl Watch {
             ] {
                 let _ = organization.aws.call(hub, home, "events", operation, input);
             }
-        }
-        if let Some(queue) = self.queue.take() {
-            organization.call(hub, home, "sqs", "DeleteQueue", json!({"QueueUrl": queue}));
         }
     }
 

@@ -79,6 +79,14 @@ fn three_days_show_every_outcome_and_leave_nothing() {
     assert_eq!(told(&output, "lost"), [] as [String; 0]);
     assert!(output.lines().all(|line| line.chars().count() <= 100), "wider than 100 columns:\n{output}");
     assert_eq!(played(&default()).unwrap(), output, "the same seed gives the same output");
+    let readme = include_str!("../../README.md");
+    let (_, excerpt) = readme.split_once("```text\nDay 1").expect("the README shows an excerpt");
+    let (excerpt, _) = excerpt.split_once("```").expect("which ends");
+    // Minutes and counts may differ with everything that is changed.
+    let shape = |line: &str| line.replace(|digit: char| digit.is_ascii_digit(), "#");
+    let shapes: Vec<String> = output.lines().map(shape).collect();
+    let missing: Vec<&str> = excerpt.lines().skip(1).filter(|line| !shapes.contains(&shape(line))).collect();
+    assert_eq!(missing, [] as [&str; 0], "the README shows what is not told");
 }
 
 #[test]
@@ -96,6 +104,53 @@ fn json_tells_the_same_and_one_day_is_shorter() {
     for name in ["time", "account", "accountName", "region", "event"] {
         assert!(events.iter().all(|event| event[name].is_string()), "{name}");
     }
+}
+
+#[test]
+fn what_happens_long_after_the_last_action_is_told_too() {
+    let output = played(&Options { days: Some(12), seed: 7, ..default() }).unwrap();
+    assert!(told(&output, "DELETED").iter().any(|line| line.contains("shop/web:1.2")), "{output}");
+}
+
+#[test]
+fn what_goes_another_way_is_told_and_leaves_nothing_either() {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    let scenario = folder.join("other-ways.yaml");
+    let text = "accounts: [a, b]
+repositories:
+  - {name: web, tags: {ecr-cleanup: enabled}}
+  - {name: jobs, tags: {ecr-cleanup: nonsense}, mutable-tags: true}
+actions:
+  - {at: day 0 09:30, push: web:1}
+  - {at: +0m, push: jobs:latest}
+  - {at: +1m, push: jobs:latest}
+  - {at: +0m, in: a/us-east-1, register: {family: web, image: web:1}}
+  - {at: +0m, in: a/us-east-1, register: {family: jobs, image: jobs:latest}}
+  - {at: day 1 09:00, in: a/us-east-1, deregister: web:1}
+  - {at: +0m, in: a/us-east-1, deregister: jobs:1}
+  - {at: day 2 12:00, tag: {image: web:1, as: again}}
+  - {at: +1m, tag: {image: jobs:latest, as: stable}}
+  - {at: +1m, tag-repository: {repository: web, key: ecr-cleanup, value: }}
+  - {at: +1h, update-stack: {Name: other}}
+  - {at: +1h, update-stack: {RollbackWindowHours: 0}}
+";
+    std::fs::write(&scenario, text).expect("writable");
+    let output = played(&Options { scenario: Some(scenario), days: Some(2), ..default() }).unwrap();
+    assert_eq!(told(&output, "DELETED").len(), 1, "{output}");
+    let kept = told(&output, "KEPT");
+    assert!(
+        kept.len() == 1 && kept[0].contains("jobs:latest (push 2): the opt-in tag's value cannot be understood"),
+        "{kept:?}"
+    );
+    let refused = told(&output, "refused");
+    assert!(refused.len() == 1 && refused[0].contains("ecr:BatchGetImage: web:1"), "{refused:?}");
+    let stack = told(&output, "stack");
+    assert!(
+        stack.iter().any(|line| line.contains("rollback complete") && line.contains("RollbackWindowHours")),
+        "{stack:?}"
+    );
+    assert_eq!(told(&output, "retained").len(), 6, "{output}");
+    assert_eq!(told(&output, "LEFT"), [] as [String; 0], "{output}");
 }
 
 #[test]
