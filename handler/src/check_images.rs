@@ -62,6 +62,7 @@ use crate::checks::{self, Candidate, CheckDue};
 use crate::clients::Clients;
 use crate::clock::Clock;
 use crate::image::{Digest, ImageId, Tag};
+use crate::metrics::{self, Metric};
 use crate::names::{CHECK_DUE, EVENT_SOURCE};
 use crate::repository::{Registry, Repository, RepositoryName};
 use crate::settings::{Envelope, Settings};
@@ -193,6 +194,11 @@ impl CheckImages {
             let checks = &request.repositories[&repository];
             let outcomes = self.act(settings, &repository, participation, images, checks, failures).await;
             outcome::log(settings, &repository, &outcomes);
+            let stuck = outcomes.iter().filter(|outcome| outcome.is_postponed_too_often()).count();
+            if stuck > 0 {
+                let metric = Metric::ChecksPostponedRepeatedly;
+                metrics::emit(&settings.names, &repository, metric, stuck as u64, self.clock.now());
+            }
             let events = outcome::events(settings, &repository, &outcomes);
             if let Err(error) = outcome::publish(self.clients.eventbridge(), settings, &events).await {
                 for due in checks.values() {

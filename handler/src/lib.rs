@@ -12,6 +12,7 @@ pub mod clients;
 pub mod clock;
 pub mod function;
 pub mod image;
+pub mod metrics;
 pub mod names;
 pub mod opt_in;
 pub mod provider;

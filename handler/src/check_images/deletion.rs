@@ -6,6 +6,7 @@
 //! - Where they can, and for untagged images, all tags are looked up again; an image whose tags changed stays, and each tag
 //!   is sent together with the digest, so that one that moves even then is refused.
 //! - Only untagged images are deleted by digest alone.
+//! - Of an image that was deleted by its tags, `Gone` is told only after a look that no longer found it.
 //! - Children of an index, and attachments, go only after the image itself is gone, and only with the tags they had.
 //! - `failures[]` are read one by one. What ECR does not answer for counts as failed.
 //!
@@ -108,6 +109,7 @@ pub async fn delete(
     let ids =
         agreed.iter().map(|image| (image.image().digest.clone(), ids_of(image.image(), image.mutability()))).collect();
     let mut first = send(ecr, repository, ids).await;
+    confirm(ecr, repository, &agreed, &mut first).await;
     // What hung on the images that are gone now. Where it fails, the sweep finds it later.
     let rest: BTreeMap<&Digest, Vec<&ImageFacts>> = agreed
         .iter()
@@ -135,6 +137,35 @@ pub async fn delete(
         outcomes.insert(digest.clone(), outcome);
     }
     outcomes
+}
+
+/// Looks for the images whose tags are gone: one that got another tag since the look is still there, and was not deleted.
+async fn confirm(ecr: &Client, repository: &Repository, images: &[Deletion], sent: &mut BTreeMap<Digest, Sent>) {
+    let by_tags: Vec<&Digest> = images
+        .iter()
+        .map(Deletion::image)
+        .filter(|image| !image.tags.is_empty() && sent.get(&image.digest) == Some(&Sent::Gone))
+        .map(|image| &image.digest)
+        .collect();
+    if by_tags.is_empty() {
+        return;
+    }
+    let now = registry::images(ecr, repository).await;
+    for digest in by_tags {
+        let corrected = match &now {
+            Ok(now) => now.get(digest).map(still_there),
+            Err(because) => Some(Sent::Failed(format!("whether it is gone is not known: {}", because.text))),
+        };
+        sent.extend(corrected.map(|corrected| (digest.clone(), corrected)));
+    }
+}
+
+/// Why an image is still there although the tags that it had are gone.
+fn still_there(image: &ImageFacts) -> Sent {
+    match image.tags.first() {
+        Some(tag) => Sent::Kept { code: "new-tag", text: format!("it got the tag {tag} while it was looked at") },
+        None => Sent::Kept { code: "still-there", text: "its tags are gone, but ECR keeps the image".into() },
+    }
 }
 
 /// The children and attachments of an image that have the same tags as when they were looked at.
@@ -272,6 +303,16 @@ mod tests {
         ] {
             assert_eq!(ids_of(&image(tags), mutability), ids);
         }
+    }
+
+    #[test]
+    fn an_image_that_is_still_there_was_kept_and_not_deleted() {
+        let code = |tags| match still_there(&image(tags)) {
+            Sent::Kept { code, .. } => code,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(code(&["new"]), "new-tag");
+        assert_eq!(code(&[]), "still-there");
     }
 
     #[test]

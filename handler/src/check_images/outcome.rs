@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::failed_call::failure_text;
 use crate::image::{Digest, Tag};
+use crate::metrics::TOO_OFTEN;
 use crate::names::{EVENT_SOURCE, Names};
 use crate::repository::Repository;
 use crate::settings::Settings;
@@ -49,6 +50,13 @@ pub enum OutcomeKind {
     },
     /// It was to be deleted, but could not be.
     Failed,
+}
+
+impl Outcome {
+    /// Whether the check has been put off so often in a row that people should look.
+    pub fn is_postponed_too_often(&self) -> bool {
+        matches!(self.kind, OutcomeKind::Postponed { postponements, .. } if postponements >= TOO_OFTEN)
+    }
 }
 
 impl OutcomeKind {

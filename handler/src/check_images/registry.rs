@@ -259,7 +259,17 @@ pub async fn children(ecr: &Client, repository: &Repository, images: &Images) ->
             }
         }
         if let Some(missing) = hundred.iter().find(|digest| !children.contains_key(**digest)) {
-            return Err(Because::new(Gap::Manifests, format!("the manifest of {repository}@{missing} cannot be read")));
+            // An archived index cannot be read, and what it lists must not go without it.
+            let refusal = answer
+                .failures()
+                .iter()
+                .find(|failure| failure.image_id().and_then(|id| id.image_digest()) == Some(missing.as_str()))
+                .and_then(|failure| failure.failure_reason())
+                .unwrap_or("ECR gave no reason");
+            return Err(Because::new(
+                Gap::Manifests,
+                format!("the manifest of {repository}@{missing} cannot be read: {refusal}"),
+            ));
         }
     }
     Ok(children)
