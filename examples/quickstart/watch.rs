@@ -276,7 +276,8 @@ fn outcome(detail_type: &str, detail: &Value, image: &Value, legend: &Legend) ->
                 .filter_map(|digest| digest.as_str().map(str::to_owned))
                 .collect(),
         },
-        "Image Kept" => What::Kept { check },
+        // It is still in the registry.
+        "Image Kept" | "Image Archived" => What::Kept { check },
         "Image Check Postponed" => {
             What::Postponed { check, until: image["until"].as_str().and_then(|until| until.parse().ok()) }
         }

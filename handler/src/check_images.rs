@@ -21,7 +21,7 @@
 //! # Permissions
 //! The function's role, in the hub (`NAME` stands for any EcrCleanup's name and kind):
 //! - `ecr:DescribeRepositories`, `ecr:ListTagsForResource`, `ecr:GetRepositoryPolicy`, `ecr:DescribeImages`,
-//!   `ecr:BatchGetImage` on the repositories of the account; `ecr:BatchDeleteImage` there only where
+//!   `ecr:BatchGetImage` on the repositories; `ecr:BatchDeleteImage`, `ecr:UpdateImageStorageClass` there only where
 //!   `aws:ResourceTag/KEY` exists for one of the opt-in tag's keys; `ecr:DescribePullThroughCacheRules` on `*`.
 //! - `config:SelectAggregateResourceConfig`, `config:DescribeConfigurationAggregators`,
 //!   `config:DescribeConfigurationAggregatorSourcesStatus` on the aggregators (the latter two know no resource).
@@ -65,7 +65,7 @@ use crate::image::{Digest, ImageId, Tag};
 use crate::metrics::{self, Metric};
 use crate::names::{CHECK_DUE, EVENT_SOURCE};
 use crate::repository::{Registry, Repository, RepositoryName};
-use crate::settings::{Envelope, Settings};
+use crate::settings::{Action, Envelope, Settings};
 
 pub mod aggregator;
 pub mod coverage;
@@ -271,7 +271,9 @@ impl CheckImages {
             settings.keep_newest_images as usize,
             settings.keep_tag_patterns.clone(),
             settings.dry_run,
-        );
+        )
+        .keeping_pulled(settings.keep_pulled_within())
+        .archiving(settings.action == Action::Archive);
         let mut judged = BTreeMap::new();
         for (repository, facts) in &repositories {
             let due = &checks[repository];
@@ -471,7 +473,11 @@ impl CheckImages {
                 .map(|deletion| (deletion.image().digest.clone(), deletion.image().tags.iter().cloned().collect()))
                 .collect();
             let ecr = self.clients.ecr(&repository.registry.region);
-            let deleted = deletion::delete(&ecr, repository, &settings.opt_in_tag, participation, deletions).await;
+            let opt_in = &settings.opt_in_tag;
+            let deleted = match settings.action {
+                Action::Delete => deletion::delete(&ecr, repository, opt_in, participation, deletions).await,
+                Action::Archive => deletion::archive(&ecr, repository, opt_in, participation, deletions).await,
+            };
             for (digest, deleted) in deleted {
                 let tags = tags.get(&digest).cloned().unwrap_or_default();
                 match deleted {
@@ -481,6 +487,13 @@ impl CheckImages {
                         kind: OutcomeKind::Deleted { with, bytes },
                         code: "unused",
                         reason: "nothing uses it".into(),
+                    }),
+                    Deleted::Archived { bytes } => outcomes.push(Outcome {
+                        digest,
+                        tags,
+                        kind: OutcomeKind::Archived { bytes },
+                        code: "unused",
+                        reason: "nothing uses it; it is in the archive storage class now".into(),
                     }),
                     Deleted::Kept { code, text } => {
                         outcomes.push(Outcome { digest, tags, kind: OutcomeKind::Kept, code, reason: text });

@@ -144,9 +144,55 @@ pub struct Settings {
     pub keep_newest_images: u32,
     /// Images with such a tag stay whatever happens.
     pub keep_tag_patterns: Vec<TagPattern>,
+    /// Hours that an image stays at least after a recorded pull; the rollback window, if that is longer or none is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    keep_pulled_within_hours: Option<RollbackWindowHours>,
+    /// Accounts that are knowingly left out of what must be covered.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub uncovered_accounts: BTreeSet<AccountId>,
+    /// What pullers outside the workloads mean for a repository.
+    #[serde(default, skip_serializing_if = "OutsidePullers::is_keep")]
+    pub outside_pullers: OutsidePullers,
+    /// What becomes of unused images.
+    #[serde(default, skip_serializing_if = "Action::is_delete")]
+    pub action: Action,
     /// Present exactly where the kind of workloads is `organization`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub organization: Option<Organization>,
+}
+
+/// What it means for a repository that its policy admits others than the workloads.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OutsidePullers {
+    /// It is kept as a whole: what they use is not visible.
+    #[default]
+    Keep,
+    /// What they use does not count.
+    Ignore,
+}
+
+impl OutsidePullers {
+    fn is_keep(&self) -> bool {
+        *self == Self::Keep
+    }
+}
+
+/// What becomes of images that nothing uses.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// They are deleted.
+    #[default]
+    Delete,
+    /// They go into ECR's archive storage class, from which they can be restored.
+    Archive,
+}
+
+impl Action {
+    fn is_delete(&self) -> bool {
+        *self == Self::Delete
+    }
 }
 
 /// [`SCHEMA_VERSION`] as a type that no other number deserializes into.
@@ -229,6 +275,14 @@ pub struct Choices {
     pub keep_newest_images: u32,
     /// See [`Settings::keep_tag_patterns`].
     pub keep_tag_patterns: Vec<TagPattern>,
+    /// See [`Settings::keep_pulled_within`], in hours, if it is given.
+    pub keep_pulled_within_hours: Option<u16>,
+    /// See [`Settings::uncovered_accounts`].
+    pub uncovered_accounts: BTreeSet<AccountId>,
+    /// See [`Settings::outside_pullers`].
+    pub outside_pullers: OutsidePullers,
+    /// See [`Settings::action`].
+    pub action: Action,
     /// See [`Settings::organization`].
     pub organization: Option<Organization>,
 }
@@ -255,6 +309,10 @@ impl Settings {
             dry_run: choices.dry_run,
             keep_newest_images: choices.keep_newest_images,
             keep_tag_patterns: choices.keep_tag_patterns,
+            keep_pulled_within_hours: choices.keep_pulled_within_hours.map(u16::try_into).transpose()?,
+            uncovered_accounts: choices.uncovered_accounts,
+            outside_pullers: choices.outside_pullers,
+            action: choices.action,
             organization: choices.organization,
             names,
         };
@@ -274,6 +332,12 @@ impl Settings {
     /// How long after its last change an image is checked.
     pub fn rollback_window(&self) -> SignedDuration {
         SignedDuration::from_hours(self.rollback_window_hours.0.into())
+    }
+
+    /// How long an image stays at least after a recorded pull; never less than the rollback window.
+    pub fn keep_pulled_within(&self) -> SignedDuration {
+        let given = self.keep_pulled_within_hours.map(|hours| SignedDuration::from_hours(hours.0.into()));
+        given.unwrap_or(SignedDuration::ZERO).max(self.rollback_window())
     }
 
     /// Whether a registry is one of those that are cleaned up: the hub's, in the regions of the settings.
@@ -402,6 +466,10 @@ mod tests {
             dry_run: false,
             keep_newest_images: 0,
             keep_tag_patterns: vec!["prod-*".parse().unwrap()],
+            keep_pulled_within_hours: None,
+            uncovered_accounts: BTreeSet::new(),
+            outside_pullers: OutsidePullers::Keep,
+            action: Action::Delete,
             organization: None,
         };
         let role = "arn:aws:iam::111111111111:role/ecr-cleanup-scheduler-eu-west-1".parse().unwrap();
@@ -442,6 +510,29 @@ mod tests {
         assert_eq!(envelope.settings, settings());
         assert_eq!(envelope.event.time, "2026-11-23T12:00:00Z".parse().unwrap());
         assert_eq!(envelope.settings.rollback_window(), SignedDuration::from_hours(24));
+    }
+
+    #[test]
+    fn an_image_stays_after_a_pull_for_what_is_chosen_but_never_less_than_the_window() {
+        for (chosen, hours) in [(None, 24), (Some(1), 24), (Some(72), 72)] {
+            let mut settings = settings();
+            settings.keep_pulled_within_hours = chosen.map(RollbackWindowHours);
+            assert_eq!(settings.keep_pulled_within(), SignedDuration::from_hours(hours), "{chosen:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_chosen_beyond_the_defaults_is_read_back() {
+        let mut chosen = settings();
+        chosen.keep_pulled_within_hours = Some(RollbackWindowHours(72));
+        chosen.uncovered_accounts = ["222222222222".parse().unwrap()].into();
+        chosen.outside_pullers = OutsidePullers::Ignore;
+        chosen.action = Action::Archive;
+        let envelope = Envelope::read(&filled(&chosen.input_template().unwrap())).unwrap();
+        assert_eq!(envelope.settings, chosen);
+        let mut unknown = json!({"cleanup": chosen, "event": event()});
+        unknown["cleanup"]["action"] = json!("remove");
+        assert!(matches!(Envelope::read(&unknown.to_string()), Err(EnvelopeError::Settings(_))));
     }
 
     #[test]

@@ -18,5 +18,7 @@ pub mod scalar;
 pub mod schema;
 
 pub use attributes::Attributes;
-pub use properties::{Accounts, CallAs, OptInTag, Organization, Properties, WorkloadSource, Workloads};
+pub use properties::{
+    Accounts, Action, CallAs, OptInTag, Organization, OutsidePullers, Properties, WorkloadSource, Workloads,
+};
 pub use reading::{Problem, Problems};

@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use crate::reading::{Object, Problems, Read};
 use crate::scalar::{
-    AccountId, ImageCount, Name, OrganizationId, OrganizationalUnitId, Region, RoleArn, RollbackWindowHours,
-    ServiceTimeout, TagKey, TagPattern, TagValue,
+    AccountId, ImageCount, KeepPulledWithinHours, Name, OrganizationId, OrganizationalUnitId, Region, RoleArn,
+    RollbackWindowHours, ServiceTimeout, TagKey, TagPattern, TagValue,
 };
 
 /// Deletes container images of the opted-in ECR repositories once nothing in the covered accounts uses them any more
@@ -40,6 +40,19 @@ pub struct Properties {
     /// Images with a tag that matches one of these patterns are never deleted.
     #[schemars(default)]
     pub keep_tag_patterns: BTreeSet<TagPattern>,
+    /// How long, in hours, an image stays at least after a recorded pull, to which 24 hours are added by which recorded
+    /// pulls may lag. The rollback window unless given, and never less than that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_pulled_within_hours: Option<KeepPulledWithinHours>,
+    /// Accounts that are knowingly left out: what they use is not looked for and does not keep an image.
+    #[schemars(default)]
+    pub uncovered_accounts: BTreeSet<AccountId>,
+    /// What a repository policy means that admits others than the accounts of Workloads and UncoveredAccounts.
+    #[schemars(default)]
+    pub outside_pullers: OutsidePullers,
+    /// What becomes of images that nothing uses any more.
+    #[schemars(default)]
+    pub action: Action,
     /// The ARN of the provider function, which the stack of provider.yaml exports. CloudFormation sees to it that it is
     /// there and uses it itself.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -137,6 +150,28 @@ pub enum CallAs {
     DelegatedAdmin,
 }
 
+/// What a repository policy means that admits others than the accounts of Workloads and UncoveredAccounts: Keep, that
+/// the repository is kept as a whole, or Ignore, that what those others use does not count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub enum OutsidePullers {
+    /// The repository is kept.
+    #[default]
+    Keep,
+    /// They need no coverage.
+    Ignore,
+}
+
+/// What becomes of images that nothing uses any more: Delete, or Archive, which moves them to the archive storage class,
+/// from which they can be restored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub enum Action {
+    /// They are deleted.
+    #[default]
+    Delete,
+    /// They are archived.
+    Archive,
+}
+
 impl Properties {
     /// Reads the `ResourceProperties` of a request from CloudFormation.
     ///
@@ -163,6 +198,10 @@ impl Properties {
         let dry_run = object.optional("DryRun");
         let keep_newest_images = object.optional("KeepNewestImages");
         let keep_tag_patterns = object.optional("KeepTagPatterns");
+        let keep_pulled_within_hours = object.optional("KeepPulledWithinHours");
+        let uncovered_accounts = object.optional("UncoveredAccounts");
+        let outside_pullers = object.optional("OutsidePullers");
+        let action = object.optional("Action");
         let service_token = object.optional("ServiceToken");
         let service_timeout = object.optional("ServiceTimeout");
         let provider_version = object.optional("ProviderVersion");
@@ -175,6 +214,10 @@ impl Properties {
             dry_run: dry_run?.unwrap_or_default(),
             keep_newest_images: keep_newest_images?.unwrap_or_default(),
             keep_tag_patterns: keep_tag_patterns?.unwrap_or_default(),
+            keep_pulled_within_hours: keep_pulled_within_hours?,
+            uncovered_accounts: uncovered_accounts?.unwrap_or_default(),
+            outside_pullers: outside_pullers?.unwrap_or_default(),
+            action: action?.unwrap_or_default(),
             service_token: service_token?,
             service_timeout: service_timeout?.unwrap_or_default(),
             provider_version: provider_version?,
@@ -249,6 +292,32 @@ impl Read for CallAs {
             Some("DELEGATED_ADMIN") => Some(Self::DelegatedAdmin),
             _ => {
                 problems.add(path, format!("expected SELF or DELEGATED_ADMIN, got {value}"));
+                None
+            }
+        }
+    }
+}
+
+impl Read for OutsidePullers {
+    fn read(value: &Value, path: &str, problems: &mut Problems) -> Option<Self> {
+        match value.as_str() {
+            Some("Keep") => Some(Self::Keep),
+            Some("Ignore") => Some(Self::Ignore),
+            _ => {
+                problems.add(path, format!("expected Keep or Ignore, got {value}"));
+                None
+            }
+        }
+    }
+}
+
+impl Read for Action {
+    fn read(value: &Value, path: &str, problems: &mut Problems) -> Option<Self> {
+        match value.as_str() {
+            Some("Delete") => Some(Self::Delete),
+            Some("Archive") => Some(Self::Archive),
+            _ => {
+                problems.add(path, format!("expected Delete or Archive, got {value}"));
                 None
             }
         }

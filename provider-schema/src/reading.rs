@@ -116,6 +116,7 @@ read_from_text!(
     scalar::TagValue,
     scalar::TagPattern,
     scalar::RollbackWindowHours,
+    scalar::KeepPulledWithinHours,
     scalar::ImageCount,
     scalar::ServiceTimeout,
 );

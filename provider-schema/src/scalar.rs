@@ -211,6 +211,8 @@ macro_rules! numbers {
 numbers! {
     /// A rollback window in hours: at least one, at most a year.
     RollbackWindowHours: "a whole number of hours from 1 to 8760", 1..=8760;
+    /// How long, in hours, an image stays after a recorded pull: at least one, at most a year.
+    KeepPulledWithinHours: "a whole number of hours from 1 to 8760", 1..=8760;
     /// A number of images, zero or more.
     ImageCount: "a whole number from 0 to 1000000", 0..=1_000_000;
     /// How long CloudFormation waits for an answer, in seconds.

@@ -51,6 +51,11 @@ fn valid_examples() -> Vec<Value> {
         with(json!({ "Workloads": organization() })),
         with(json!({ "OptInTag": { "Key": "cleanup" } })),
         with(json!({ "OptInTag": { "Key": "team:cleanup", "Value": "" }, "ServiceTimeout": 3600 })),
+        with(json!({
+            "KeepPulledWithinHours": 48, "UncoveredAccounts": ["222233334444"], "OutsidePullers": "Ignore",
+            "Action": "Archive",
+        })),
+        with(json!({ "UncoveredAccounts": [], "OutsidePullers": "Keep", "Action": "Delete" })),
         with(json!({ "KeepTagPatterns": [], "KeepNewestImages": 0, "RollbackWindowHours": 8760 })),
         with(json!({
             "Name": "prod", "RollbackWindowHours": 1, "DryRun": true, "KeepNewestImages": 5,
@@ -102,6 +107,17 @@ fn refusals() -> Vec<(Value, Vec<&'static str>)> {
                 "Workloads.Regions[0]: expected an AWS Region such as eu-west-1, got \"europe\"",
             ],
         ),
+        (
+            with(json!({
+                "KeepPulledWithinHours": 0, "UncoveredAccounts": ["me"], "OutsidePullers": "keep", "Action": "Remove",
+            })),
+            vec![
+                "KeepPulledWithinHours: expected a whole number of hours from 1 to 8760, got \"0\"",
+                "UncoveredAccounts[0]: expected an account id of 12 digits (quoted, or YAML drops a leading zero), got \"me\"",
+                "OutsidePullers: expected Keep or Ignore, got \"keep\"",
+                "Action: expected Delete or Archive, got \"Remove\"",
+            ],
+        ),
         (with(json!({ "OptInTag": {} })), vec!["OptInTag.Key: is required"]),
         (
             with(json!({ "OptInTag": { "Key": "a", "key": "b", "Values": [] } })),
@@ -114,7 +130,8 @@ fn refusals() -> Vec<(Value, Vec<&'static str>)> {
             with(json!({ "Dryrun": true, "Colour": "red" })),
             vec![
                 "Colour: is not known here; known are Name, OptInTag, Workloads, RollbackWindowHours, DryRun, \
-                 KeepNewestImages, KeepTagPatterns, ServiceToken, ServiceTimeout, ProviderVersion",
+                 KeepNewestImages, KeepTagPatterns, KeepPulledWithinHours, UncoveredAccounts, OutsidePullers, Action, \
+                 ServiceToken, ServiceTimeout, ProviderVersion",
                 "Dryrun: is not known here; did you mean DryRun?",
             ],
         ),

@@ -18,7 +18,7 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_ecr::Client;
-use aws_sdk_ecr::types::{ImageFailure, ImageFailureCode, ImageIdentifier};
+use aws_sdk_ecr::types::{ImageFailure, ImageFailureCode, ImageIdentifier, TargetStorageClass};
 
 use super::evidence::{Because, ImageFacts, Mutability, Participation};
 use super::failed_call::failure_text;
@@ -40,6 +40,11 @@ pub enum Deleted {
         /// The children and attachments that went with it.
         with: Vec<Digest>,
         /// The bytes of all of them, as ECR counts them.
+        bytes: u64,
+    },
+    /// It is in the archive storage class.
+    Archived {
+        /// Its bytes, as ECR counts them.
         bytes: u64,
     },
     /// ECR, or the second look, had a reason to keep it.
@@ -84,16 +89,7 @@ pub async fn delete(
                 seen = now;
                 agreed.retain(|image| {
                     let digest = &image.image().digest;
-                    let outcome = match seen.get(digest) {
-                        None => Some(Deleted::Gone { with: Vec::new(), bytes: image.image().size_in_bytes }),
-                        Some(now) if now.tags != image.image().tags => {
-                            Some(Deleted::Changed("its tags changed".into()))
-                        }
-                        Some(now) if now.pulled_at != image.image().pulled_at => {
-                            Some(Deleted::Changed("it was pulled".into()))
-                        }
-                        Some(_) => None,
-                    };
+                    let outcome = changed(image, &seen);
                     let agreed = outcome.is_none();
                     outcomes.extend(outcome.map(|outcome| (digest.clone(), outcome)));
                     agreed
@@ -137,6 +133,74 @@ pub async fn delete(
         outcomes.insert(digest.clone(), outcome);
     }
     outcomes
+}
+
+/// What happened to an image since it was judged, if anything did.
+fn changed(image: &Deletion, seen: &registry::Images) -> Option<Deleted> {
+    let image = image.image();
+    let why = match seen.get(&image.digest) {
+        None => return Some(Deleted::Gone { with: Vec::new(), bytes: image.size_in_bytes }),
+        Some(now) if now.tags != image.tags => "its tags changed",
+        Some(now) if now.pulled_at != image.pulled_at => "it was pulled",
+        Some(now) if now.status != image.status => "its storage class changed",
+        Some(_) => return None,
+    };
+    Some(Deleted::Changed(why.into()))
+}
+
+/// Archives `images`, all of one repository which took part in `participated`: each alone, as what hangs on it is needed
+/// again once it is restored. Opt-in and images are looked up again right before.
+pub async fn archive(
+    ecr: &Client,
+    repository: &Repository,
+    opt_in: &OptInTag,
+    participated: &Participation,
+    images: Vec<Deletion>,
+) -> BTreeMap<Digest, Deleted> {
+    let all = |outcome: Deleted| images.iter().map(|image| (image.image().digest.clone(), outcome.clone())).collect();
+    match registry::resource_tags(ecr, repository).await {
+        Ok(tags) if participation(opt_in, &tags) == *participated => {}
+        Ok(_) => return all(Deleted::Changed("the repository's opt-in tag changed".into())),
+        Err(Because { text, .. }) => return all(Deleted::Changed(text)),
+    }
+    let seen = match registry::images(ecr, repository).await {
+        Ok(seen) => seen,
+        Err(Because { text, .. }) => return all(Deleted::Changed(text)),
+    };
+    let mut outcomes = BTreeMap::new();
+    for image in &images {
+        let outcome = match changed(image, &seen) {
+            Some(outcome) => outcome,
+            None => archive_one(ecr, repository, image.image()).await,
+        };
+        outcomes.insert(image.image().digest.clone(), outcome);
+    }
+    outcomes
+}
+
+async fn archive_one(ecr: &Client, repository: &Repository, image: &ImageFacts) -> Deleted {
+    let call = ecr
+        .update_image_storage_class()
+        .registry_id(repository.registry.account.as_str())
+        .repository_name(repository.name.as_str())
+        .image_id(ImageIdentifier::builder().image_digest(image.digest.as_str()).build())
+        .target_storage_class(TargetStorageClass::Archive)
+        .send();
+    match call.await {
+        Ok(_) => Deleted::Archived { bytes: image.size_in_bytes },
+        Err(error) => {
+            let text = failure_text("ecr:UpdateImageStorageClass", &repository.to_string(), &error);
+            match error.as_service_error() {
+                Some(error) if error.is_image_not_found_exception() || error.is_repository_not_found_exception() => {
+                    Deleted::Changed(text)
+                }
+                Some(error) if error.is_image_storage_class_update_not_supported_exception() => {
+                    Deleted::Kept { code: "not-archivable", text }
+                }
+                _ => Deleted::Failed(text),
+            }
+        }
+    }
 }
 
 /// Looks for the images whose tags are gone: one that got another tag since the look is still there, and was not deleted.

@@ -39,6 +39,11 @@ pub enum OutcomeKind {
         /// The bytes that this freed, as ECR counts them.
         bytes: u64,
     },
+    /// It was moved to the archive storage class.
+    Archived {
+        /// Its bytes, as ECR counts them.
+        bytes: u64,
+    },
     /// It stays.
     Kept,
     /// It is looked at again.
@@ -64,6 +69,7 @@ impl OutcomeKind {
     pub fn detail_type(&self) -> &'static str {
         match self {
             Self::Deleted { .. } => "Image Deleted",
+            Self::Archived { .. } => "Image Archived",
             Self::Kept => "Image Kept",
             Self::Postponed { .. } => "Image Check Postponed",
             Self::Failed => "Image Deletion Failed",
@@ -107,6 +113,7 @@ pub fn events(settings: &Settings, repository: &Repository, outcomes: &[Outcome]
     for outcome in outcomes {
         let (bytes, deleted_with) = match &outcome.kind {
             OutcomeKind::Deleted { with, bytes } => (Some(*bytes), Some(&with[..])),
+            OutcomeKind::Archived { bytes } => (Some(*bytes), None),
             _ => (None, None),
         };
         let (until, postponements) = match &outcome.kind {

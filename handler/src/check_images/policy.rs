@@ -21,6 +21,7 @@ pub struct Policy {
     keep_tag_patterns: Vec<TagPattern>,
     dry_run: bool,
     ecs_only: bool,
+    archives: bool,
 }
 
 impl Policy {
@@ -32,7 +33,32 @@ impl Policy {
         keep_tag_patterns: Vec<TagPattern>,
         dry_run: bool,
     ) -> Self {
-        Self { rollback_window, keep_pulled: rollback_window, keep_newest, keep_tag_patterns, dry_run, ecs_only: false }
+        Self {
+            rollback_window,
+            keep_pulled: rollback_window,
+            keep_newest,
+            keep_tag_patterns,
+            dry_run,
+            ecs_only: false,
+            archives: false,
+        }
+    }
+
+    /// These rules with a time that an image stays after a recorded pull; the rollback window, if that is longer.
+    #[must_use]
+    pub fn keeping_pulled(self, keep_pulled: SignedDuration) -> Self {
+        Self { keep_pulled: keep_pulled.max(self.rollback_window), ..self }
+    }
+
+    /// These rules with images archived (or else deleted).
+    #[must_use]
+    pub fn archiving(self, archives: bool) -> Self {
+        Self { archives, ..self }
+    }
+
+    /// Whether unused images are archived and not deleted.
+    pub fn archives(&self) -> bool {
+        self.archives
     }
 
     /// These rules for a repository with settings of its own; the more cautious of each holds.
@@ -50,6 +76,7 @@ impl Policy {
             dry_run: self.dry_run || repository.dry_run,
             // Only the repository's owner can say that none but ECS pulls from it.
             ecs_only: repository.ecs_only,
+            archives: self.archives,
         }
     }
 

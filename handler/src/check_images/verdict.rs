@@ -56,6 +56,8 @@ pub enum KeepReason {
     PulledFromOutside(String),
     /// The repository is filled by a pull-through cache rule.
     PullThroughCache(String),
+    /// It is an index and would be archived: ECR no longer shows what an archived index lists.
+    IndexNotArchived,
     /// It would be deleted, were it not for `DryRun`.
     DryRun,
 }
@@ -75,6 +77,7 @@ impl KeepReason {
             Self::PulledByService(_) => "pulled-by-service",
             Self::PulledFromOutside(_) => "pulled-from-outside",
             Self::PullThroughCache(_) => "pull-through-cache",
+            Self::IndexNotArchived => "index-not-archived",
             Self::DryRun => "dry-run",
         }
     }
@@ -99,6 +102,9 @@ impl KeepReason {
                 format!("the repository policy admits {principal}, whose use of images is not visible")
             }
             Self::PullThroughCache(prefix) => format!("the repository belongs to the pull-through cache rule {prefix}"),
+            Self::IndexNotArchived => {
+                "it is an index, and once it were archived ECR would not show any more which images it needs".into()
+            }
             Self::DryRun => "DryRun: it would have been deleted".into(),
         }
     }
@@ -317,6 +323,9 @@ pub fn judge(evidence: &Evidence, policy: &Policy, now: Timestamp) -> Verdict {
     }
     if policy.dry_run() {
         return Verdict::Keep(KeepReason::DryRun);
+    }
+    if policy.archives() && complete.image.kind == ImageKind::Index {
+        return Verdict::Keep(KeepReason::IndexNotArchived);
     }
     Verdict::Delete(Deletion::of(complete))
 }

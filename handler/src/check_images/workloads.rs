@@ -2,7 +2,8 @@
 //!
 //! What must be covered comes from who may pull, not from what was deployed: the hub, whose principals need no policy, and
 //! every account that the repository's policy admits. An admitted account outside the workloads, or a principal that
-//! cannot be enumerated, keeps the repository: what it uses is not visible.
+//! cannot be enumerated, keeps the repository, because what it uses is not visible; unless `OutsidePullers` is `Ignore`.
+//! Accounts of `UncoveredAccounts` are knowingly left out, in either case.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +16,7 @@ use super::failed_call::failed_call;
 use super::pullers::{Admitted, OrganizationScope};
 use crate::account::AccountId;
 use crate::clients::Clients;
-use crate::settings::Settings;
+use crate::settings::{OutsidePullers, Settings};
 
 /// Whether an account can be covered at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,14 +75,14 @@ impl Workloads {
     /// A part of the organization whose accounts are not known.
     pub fn pullers(&self, settings: &Settings, admitted: &Admitted) -> Result<Pullers, Because> {
         let mut may_pull = BTreeSet::from([settings.hub.account.clone()]);
-        let mut outside = admitted.unknowable.clone();
+        let mut unenumerated = admitted.unknowable.clone();
         may_pull.extend(admitted.accounts.iter().cloned());
         for scope in &admitted.organizations {
             match self.scopes.get(scope) {
                 Some(Ok(accounts)) => may_pull.extend(accounts.keys().cloned()),
                 Some(Err(because)) => return Err(because.clone()),
                 None => {
-                    outside.insert(match scope {
+                    unenumerated.insert(match scope {
                         OrganizationScope::Organization(id) => format!("the organization {id}"),
                         OrganizationScope::Unit { organization, unit } => {
                             format!("{unit} of the organization {organization}")
@@ -90,13 +91,25 @@ impl Workloads {
                 }
             }
         }
+        // Whoever cannot be enumerated may be any of the workloads.
+        if !unenumerated.is_empty() {
+            may_pull.extend(self.accounts.keys().cloned());
+        }
+        let mut outside = unenumerated;
         may_pull.retain(|account| {
+            // The hub holds the images and is always covered.
+            if settings.uncovered_accounts.contains(account) && *account != settings.hub.account {
+                return false;
+            }
             let within = self.accounts.contains_key(account);
             if !within {
                 outside.insert(format!("account {account}, which is not among the workloads"));
             }
             within
         });
+        if settings.outside_pullers == OutsidePullers::Ignore {
+            outside.clear();
+        }
         Ok(Pullers { may_pull, outside })
     }
 }
@@ -275,6 +288,31 @@ mod tests {
         let pullers = workloads.pullers(&settings(None), &admitted).unwrap();
         assert_eq!(pullers.may_pull, [account(111111111111)].into());
         assert_eq!(pullers.outside.len(), 1);
+    }
+
+    #[test]
+    fn an_uncovered_account_is_left_out_but_never_the_hub() {
+        let mut settings = settings(None);
+        settings.uncovered_accounts = [account(111111111111), account(2), account(9)].into();
+        let workloads = Workloads { accounts: accounts(&[111111111111, 2, 3]), ..Workloads::default() };
+        let admitted = Admitted { accounts: [account(2), account(3), account(9)].into(), ..Admitted::default() };
+        let pullers = workloads.pullers(&settings, &admitted).unwrap();
+        assert_eq!(pullers.may_pull, [account(111111111111), account(3)].into());
+        assert!(pullers.outside.is_empty(), "{:?}", pullers.outside);
+    }
+
+    #[test]
+    fn ignored_outside_pullers_do_not_keep_but_whoever_cannot_be_enumerated_may_be_any_workload() {
+        let mut settings = settings(None);
+        settings.outside_pullers = OutsidePullers::Ignore;
+        let workloads = Workloads { accounts: accounts(&[111111111111, 2, 3]), ..Workloads::default() };
+        let admitted = Admitted { accounts: [account(9)].into(), ..Admitted::default() };
+        let pullers = workloads.pullers(&settings, &admitted).unwrap();
+        assert_eq!((pullers.may_pull, pullers.outside.len()), ([account(111111111111)].into(), 0));
+        let admitted = Admitted { unknowable: ["*".to_owned()].into(), ..Admitted::default() };
+        let pullers = workloads.pullers(&settings, &admitted).unwrap();
+        assert_eq!(pullers.may_pull, workloads.accounts.keys().cloned().collect());
+        assert!(pullers.outside.is_empty());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::request::{Request, RequestType};
 use crate::names::{CHECK_DUE, EVENT_SOURCE, Kind, Names, sha256_hex};
 use crate::opt_in::OptInTag;
-use crate::settings::{Choices, Hub, Organization, Settings};
+use crate::settings::{Action, Choices, Hub, Organization, OutsidePullers, Settings};
 
 /// The tag that says which EcrCleanup made a part. Its value is [`Identity::owner`].
 pub(super) const OWNER_TAG: &str = "ecr-cleanup:owner";
@@ -390,6 +390,23 @@ fn settings(identity: &Identity, properties: &Properties, environment: &Environm
             .iter()
             .map(|pattern| same("KeepTagPatterns", pattern))
             .collect::<Result<_, _>>()?,
+        keep_pulled_within_hours: properties
+            .keep_pulled_within_hours
+            .map(|hours| same("KeepPulledWithinHours", &hours.get()))
+            .transpose()?,
+        uncovered_accounts: properties
+            .uncovered_accounts
+            .iter()
+            .map(|account| same("UncoveredAccounts", account))
+            .collect::<Result<_, _>>()?,
+        outside_pullers: match properties.outside_pullers {
+            provider_schema::OutsidePullers::Keep => OutsidePullers::Keep,
+            provider_schema::OutsidePullers::Ignore => OutsidePullers::Ignore,
+        },
+        action: match properties.action {
+            provider_schema::Action::Delete => Action::Delete,
+            provider_schema::Action::Archive => Action::Archive,
+        },
         organization,
     };
     let scheduler_role = same("SCHEDULER_ROLE_ARN", &environment.scheduler_role_arn)?;

@@ -160,6 +160,10 @@ fn settings(organization: &Organization) -> Settings {
         dry_run: false,
         keep_newest_images: 0,
         keep_tag_patterns: Vec::new(),
+        keep_pulled_within_hours: None,
+        uncovered_accounts: std::collections::BTreeSet::new(),
+        outside_pullers: handler::settings::OutsidePullers::Keep,
+        action: handler::settings::Action::Delete,
         organization: None,
     };
     Settings::new(names, hub, role.parse().expect("valid"), choices).expect("valid")

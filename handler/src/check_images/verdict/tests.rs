@@ -179,6 +179,26 @@ fn a_recorded_pull_postpones_until_it_and_its_lag_have_passed() {
 }
 
 #[test]
+fn an_image_stays_after_a_recorded_pull_for_as_long_as_is_asked_for() {
+    let image = ImageFacts { pulled_at: Some(at(100)), ..image(1) };
+    let evidence = Evidence { image: Found::Known(Presence::Present(image)), ..unused() };
+    let policy = policy().keeping_pulled(SignedDuration::from_hours(72));
+    assert!(!deletes(&judge(&evidence, &policy, at(195))));
+    assert!(deletes(&judge(&evidence, &policy, at(196))));
+    let shorter = self::policy().keeping_pulled(SignedDuration::from_hours(1));
+    assert!(!deletes(&judge(&evidence, &shorter, at(147))), "never less than the rollback window");
+}
+
+#[test]
+fn an_index_is_not_archived() {
+    let index = ImageFacts { kind: ImageKind::Index, ..image(1) };
+    let evidence = Evidence { image: Found::Known(Presence::Present(index)), ..unused() };
+    assert!(deletes(&judge(&evidence, &policy(), at(1000))));
+    let verdict = judge(&evidence, &policy().archiving(true), at(1000));
+    assert_eq!(verdict, Verdict::Keep(KeepReason::IndexNotArchived));
+}
+
+#[test]
 fn an_index_takes_only_children_and_attachments_that_nothing_else_holds() {
     let child = |image| Child { image, has_other_parent: false };
     let free = image(2);
