@@ -11,7 +11,6 @@
 //! applied before a crash is simply found done.
 //!
 //! # Guarantees
-//! - What cannot be looked at, or belongs to somebody else, is found out before anything is made.
 //! - Only parts that carry this EcrCleanup's ownership tag are changed or removed; any other is refused by name.
 //! - Removal tolerates that a part was never made, or is gone.
 //! - Every request that names a response URL is answered.
@@ -200,9 +199,6 @@ impl Provider {
         function_arn: &str,
     ) -> Result<Option<Answer>, Failure> {
         let physical_id = desired.identity.physical_id();
-        if resume.token == 0 {
-            self.survey(request, &desired.identity).await?;
-        }
         match self.reach(Goal::Present(desired)).await {
             Ok(Reached::End) => Ok(Some(Answer::succeeded(request, physical_id, attributes(desired)))),
             Ok(Reached::Waiting(what)) if self.clock.now() >= resume.deadline => {
@@ -213,26 +209,6 @@ impl Provider {
             }
             Ok(Reached::Waiting(what)) => self.resume_later(request, resume, &what, function_arn).await,
             Err(error) => Err(Failure { physical_id, reason: error.to_string() }),
-        }
-    }
-
-    /// Looks at every part before any is made. Where one cannot be looked at (the hub does not administer stack sets, say),
-    /// nothing could be removed again either.
-    async fn survey(&self, request: &Request, identity: &Identity) -> Result<(), Failure> {
-        let Clients { cloudformation, config, events, scheduler } = &self.clients;
-        let looks = [
-            schedule_group::is_there(scheduler, identity).await,
-            event_bus::is_there(events, identity).await,
-            aggregator::is_there(config, identity).await,
-            stack_set::is_there(cloudformation, identity).await,
-        ];
-        let something_is_ours = looks.iter().any(|look| matches!(look, Ok(true)));
-        match looks.into_iter().find_map(Result::err) {
-            None => Ok(()),
-            Some(error) => Err(Failure {
-                physical_id: if something_is_ours { identity.physical_id() } else { Identity::of_nothing(request) },
-                reason: error.to_string(),
-            }),
         }
     }
 

@@ -1,6 +1,7 @@
 //! What developers run, as `cargo xtask COMMAND`.
 
 mod dependencies;
+mod histories;
 mod package;
 mod python;
 mod run;
@@ -25,6 +26,8 @@ struct Arguments {
 enum Command {
     /// Check and test everything, as CI does. The first step that fails ends it.
     Test(test::Options),
+    /// Replay random histories against an oracle that knows the truth.
+    Histories(histories::Options),
     /// Write the JSON Schemas of the resource beside provider-schema.
     Schema,
     /// Build the Lambda artifact and the hub template that refers to it, into dist/.
@@ -39,6 +42,7 @@ struct Failure(String);
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Test(options) => test::run_steps(&options),
+        Command::Histories(options) => histories::replay(&options),
         Command::Schema => schema::write(),
         Command::Package(options) => package::package(&options),
     };

@@ -53,11 +53,6 @@ fn reads_from(aggregator: &ConfigurationAggregator, source: &Source) -> bool {
     }
 }
 
-/// Whether the aggregator is there; an error if it is and is not ours, or cannot be looked at.
-pub(super) async fn is_there(client: &Client, identity: &Identity) -> Result<bool, StepError> {
-    Ok(observe(client, identity).await?.is_some())
-}
-
 /// One step towards the aggregator.
 pub(super) async fn converge(client: &Client, desired: &Desired) -> Result<Progress, StepError> {
     let name = desired.identity.part_name();

@@ -6,7 +6,7 @@ use aws_sdk_cloudformation::types::CallAs;
 use provider_schema::{CallAs as Caller, Properties, WorkloadSource, scalar};
 use serde_json::{Value, json};
 
-use super::request::{Request, RequestType};
+use super::request::Request;
 use crate::names::{CHECK_DUE, EVENT_SOURCE, Kind, Names, sha256_hex};
 use crate::opt_in::OptInTag;
 use crate::settings::{Action, Choices, Hub, Organization, OutsidePullers, Settings};
@@ -101,9 +101,6 @@ impl Identity {
     /// What a Delete is about: what our physical id says, or else (CloudFormation made one up) what the properties would
     /// have made. `None` if they would have made nothing.
     pub fn of_delete(request: &Request) -> Option<Self> {
-        if request.physical_id.as_ref() == Some(&Self::of_nothing(request)) {
-            return None;
-        }
         let properties = Properties::parse(&request.properties, &default_name(request)).ok();
         let call_as = properties.as_ref().and_then(|properties| call_as(&properties.workloads.source));
         let ours = request.physical_id.as_deref().and_then(|id| Self::parse_physical_id(id, &owner(request)));
@@ -135,16 +132,6 @@ impl Identity {
     /// The physical id of an answer to a request that has no better one.
     pub fn fallback(request: &Request) -> String {
         request.physical_id.clone().unwrap_or_else(|| format!("ecr-cleanup/failed/{}", owner(request)))
-    }
-
-    /// The physical id of an answer to a request that failed before anything was made: the former id if there is one,
-    /// otherwise one whose Delete has nothing to do.
-    pub fn of_nothing(request: &Request) -> String {
-        let created = || format!("ecr-cleanup/nothing/{}", owner(request));
-        match request.kind {
-            RequestType::Update => request.physical_id.clone().unwrap_or_else(created),
-            RequestType::Create | RequestType::Delete => created(),
-        }
     }
 
     /// The name of each part that is named after the EcrCleanup alone.
@@ -469,6 +456,7 @@ fn bus_policy(properties: &Properties, bus_arn: &str) -> Result<Value, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provider::request::RequestType;
 
     fn request(properties: Value) -> Request {
         Request {
@@ -580,8 +568,6 @@ mod tests {
         assert_eq!(delete("hub-Cleanup-ABCDEF", accounts(&["222222222222"])), part, "made up by CloudFormation");
         assert_eq!(delete("hub-Cleanup-ABCDEF", json!({})), None, "nothing can have been made");
         assert_eq!(delete("ecr-cleanup/prod/accounts/0000000000000000", json!({})), None, "of another stack");
-        let nothing = Identity::of_nothing(&created);
-        assert_eq!(delete(&nothing, accounts(&["222222222222"])), None, "its Create made nothing");
     }
 
     #[test]

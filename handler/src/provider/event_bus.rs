@@ -137,11 +137,6 @@ fn plan<'a>(state: Option<&State>, desired: &'a Desired) -> Option<Step<'a>> {
     state.rules.keys().find(|name| !wanted(name)).cloned().map(Step::RemoveRule)
 }
 
-/// Whether the bus is there; an error if it is and is not ours, or cannot be looked at.
-pub(super) async fn is_there(client: &Client, identity: &Identity) -> Result<bool, StepError> {
-    Ok(observe(client, identity).await?.is_some())
-}
-
 /// One step towards the bus.
 pub(super) async fn converge(client: &Client, desired: &Desired) -> Result<Progress, StepError> {
     let name = desired.identity.part_name();

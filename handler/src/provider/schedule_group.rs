@@ -38,11 +38,6 @@ async fn observe(client: &Client, identity: &Identity) -> Result<State, StepErro
     Ok(State::Present)
 }
 
-/// Whether the schedule group is there; an error if it is and is not ours, or cannot be looked at.
-pub(super) async fn is_there(client: &Client, identity: &Identity) -> Result<bool, StepError> {
-    Ok(!matches!(observe(client, identity).await?, State::Absent))
-}
-
 /// One step towards the group.
 pub(super) async fn converge(client: &Client, desired: &Desired) -> Result<Progress, StepError> {
     let name = desired.identity.part_name();

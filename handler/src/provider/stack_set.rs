@@ -300,11 +300,6 @@ fn deployment_targets(units: &BTreeSet<String>) -> DeploymentTargets {
     DeploymentTargets::builder().set_organizational_unit_ids(Some(units.iter().cloned().collect())).build()
 }
 
-/// Whether the stack set is there; an error if it is and is not ours, or cannot be looked at.
-pub(super) async fn is_there(client: &Client, identity: &Identity) -> Result<bool, StepError> {
-    Ok(observe(client, identity, identity.call_as.as_ref()).await?.is_some())
-}
-
 /// One step towards the stack set and its instances.
 pub(super) async fn converge(client: &Client, desired: &Desired) -> Result<Progress, StepError> {
     let name = desired.identity.part_name();

@@ -25,13 +25,24 @@ impl Organization {
     /// The hub, workload accounts 222222222222 and 333333333333, and the regions eu-west-1 and us-east-1, all recorded
     /// continuously and with a trail.
     pub fn new(seed: u64) -> Self {
+        Self::of_size(seed, 2, 2)
+    }
+
+    /// The same with the first `workloads` of three workload accounts, and the first `regions` of two regions.
+    pub fn of_size(seed: u64, workloads: usize, regions: usize) -> Self {
         let aws = SimulatedAws::new(seed);
         let account = |id: &str| AccountId::new(id).expect("a constant");
         let organization = Self {
             aws,
             hub: account(ORGANIZATION_HUB),
-            workloads: vec![account("222222222222"), account("333333333333")],
-            regions: ["eu-west-1", "us-east-1"].map(|code| Region::new(code).expect("a constant")).to_vec(),
+            workloads: ["222222222222", "333333333333", "444444444444"][..workloads]
+                .iter()
+                .map(|id| account(id))
+                .collect(),
+            regions: ["eu-west-1", "us-east-1"][..regions]
+                .iter()
+                .map(|code| Region::new(*code).expect("a constant"))
+                .collect(),
         };
         for account in organization.accounts() {
             organization.add_account(&account);

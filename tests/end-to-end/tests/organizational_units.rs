@@ -182,26 +182,6 @@ fn accounts_of_the_units_are_covered_and_those_that_join_later_too() {
 }
 
 #[test]
-fn a_hub_that_does_not_administer_stack_sets_is_told_so_before_anything_is_made() {
-    let scene = Scene::new();
-    let organization = &scene.organization;
-    let before = organization.inventory();
-    let input = json!({"AccountId": organization.hub.as_str(), "ServicePrincipal": STACK_SETS});
-    let management = account("999999999999");
-    let call =
-        |operation| organization.call(&management, organization.home(), "organizations", operation, input.clone());
-    call("DeregisterDelegatedAdministrator");
-    let parameters = scene.parameters(&[&scene.unit]);
-    let stack = organization.create_stack(CLEANUP_STACK, EXAMPLE, &parameters).expect_status("ROLLBACK_COMPLETE");
-    assert!(stack.reason().contains("not a delegated administrator"), "{}", stack.reason());
-    organization.delete_stack(CLEANUP_STACK).expect_status("DELETE_COMPLETE");
-    assert_eq!(scene.left(&before), [] as [Item; 0]);
-    call("RegisterDelegatedAdministrator");
-    organization.create_stack(CLEANUP_STACK, EXAMPLE, &parameters).expect_status("CREATE_COMPLETE");
-    scene.assert_healthy();
-}
-
-#[test]
 fn the_example_as_shipped_deletes_nothing_until_it_is_told_to() {
     let scene = Scene::new();
     let organization = &scene.organization;

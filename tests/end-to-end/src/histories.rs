@@ -1,0 +1,48 @@
+//! Random histories: what teams do over some days, and what goes wrong meanwhile, against an oracle that knows the truth.
+//!
+//! # Guarantees
+//! - A seed makes a [`History`], a plain list of timed actions; the same history runs the same way each time.
+//! - Any action can be left out of a history, so that a failing one can be minimized: an action whose subject is missing
+//!   does nothing.
+//! - The [`oracle`] judges by the simulation's truth about ECS and ECR, never by what the product says.
+//!
+//! # What the oracle demands
+//! - No used image was deleted, unless it became used within Config's delay before.
+//! - Every unused image of an opted-in repository whose last event arrived, and whose reasons to be kept had ended before
+//!   its check, is gone.
+//! - Nothing outside opted-in repositories was touched, nothing under `DryRun`, nothing within the rollback window.
+//! - No message is left in a queue, and a dead one is in a queue that has an alarm.
+//! - The simulation refused nothing.
+
+mod action;
+mod blindfold;
+mod generator;
+mod minimize;
+mod oracle;
+mod replay;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+pub use action::{Action, By, History, Spot, Timed, WireFault};
+pub use blindfold::Blindfold;
+pub use generator::generate;
+pub use minimize::shortest;
+
+use replay::Replay;
+
+/// Runs a history, with one kind of evidence hidden from the product if there is a blindfold.
+///
+/// # Errors
+/// What the oracle has to say against it, or the panic that ended it.
+pub fn run(history: &History, blindfold: Option<Blindfold>) -> Result<(), Vec<String>> {
+    let outcome = catch_unwind(AssertUnwindSafe(|| Replay::new(history, blindfold).run(history)));
+    match outcome {
+        Ok(violations) if violations.is_empty() => Ok(()),
+        Ok(violations) => Err(violations),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("an unknown panic");
+            Err(vec![format!("the history ended in a panic: {text}")])
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! What happens in a history. Everything is named by small numbers, so that no action depends on another one's answer.
+
+/// A history: who there is, and what happens when.
+#[derive(Debug, Clone, PartialEq)]
+pub struct History {
+    /// The seed it was made from, and that of all chance in its world.
+    pub seed: u64,
+    /// How many workload accounts there are, 1 to 3. One more account is outside: its images come from the hub only if a
+    /// repository admits it.
+    pub workloads: usize,
+    /// How many regions there are, 1 or 2.
+    pub regions: usize,
+    /// The undocumented behaviours of AWS, one bit each.
+    pub behaviours: u32,
+    /// For each repository, whether its tags can move. All are opted in at first.
+    pub movable_tags: Vec<bool>,
+    /// What happens, in order of time.
+    pub actions: Vec<Timed>,
+}
+
+/// An action and its time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Timed {
+    /// Minutes since the installation ended.
+    pub minute: u32,
+    /// What happens.
+    pub action: Action,
+}
+
+/// A service of a team: its account (the one after the last workload is the outside one), region and family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Spot {
+    /// The account's number.
+    pub account: usize,
+    /// The region's number.
+    pub region: usize,
+    /// The family's number; the service has the same.
+    pub family: usize,
+}
+
+/// How a task definition names an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// By tag.
+    Tag,
+    /// By digest.
+    Digest,
+    /// By the digest of an index's second child.
+    Child,
+}
+
+/// What goes wrong between the product and AWS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WireFault {
+    /// Throttled.
+    Throttle,
+    /// HTTP 500.
+    ServerError,
+    /// No answer and no effect.
+    Timeout,
+    /// No answer, but the effect.
+    LostAnswer,
+    /// The function dies before the effect.
+    CrashBefore,
+    /// The function dies after the effect.
+    CrashAfter,
+}
+
+/// Something that happens.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// An image is pushed.
+    Push {
+        /// The repository's number.
+        repository: usize,
+        /// The tag's number.
+        tag: usize,
+        /// Which contents.
+        contents: u32,
+    },
+    /// An index of two untagged images is pushed.
+    PushIndex {
+        /// The repository's number.
+        repository: usize,
+        /// The tag's number.
+        tag: usize,
+        /// Which contents.
+        contents: u32,
+    },
+    /// A signature is attached to an image.
+    Sign {
+        /// The repository's number.
+        repository: usize,
+        /// The tag's number.
+        tag: usize,
+        /// Under a tag, as older cosign does.
+        cosign: bool,
+    },
+    /// Another tag is put on an image.
+    Retag {
+        /// The repository's number.
+        repository: usize,
+        /// The tag that the image has.
+        from: usize,
+        /// The tag that it gets.
+        to: usize,
+    },
+    /// A task definition is registered.
+    Register {
+        /// Whose.
+        spot: Spot,
+        /// The repository's number.
+        repository: usize,
+        /// The tag's number.
+        tag: usize,
+        /// How the image is named.
+        by: By,
+    },
+    /// The service is deployed with the revision that is so many older than the latest; it is created if need be.
+    Run {
+        /// Whose.
+        spot: Spot,
+        /// How many older.
+        back: usize,
+    },
+    /// A revision is deregistered.
+    Deregister {
+        /// Whose.
+        spot: Spot,
+        /// How many older than the latest.
+        back: usize,
+    },
+    /// The service scales, and its tasks are replaced.
+    Scale {
+        /// Whose.
+        spot: Spot,
+        /// To how many tasks.
+        tasks: u32,
+    },
+    /// The service is deleted.
+    Stop {
+        /// Whose.
+        spot: Spot,
+    },
+    /// The repository gets the opt-in tag, or loses it.
+    OptIn {
+        /// The repository's number.
+        repository: usize,
+        /// Gets it.
+        on: bool,
+    },
+    /// The repository's policy admits the outside account.
+    Admit {
+        /// The repository's number.
+        repository: usize,
+    },
+    /// The EcrCleanup is updated.
+    Settings {
+        /// `DryRun`
+        dry_run: bool,
+        /// `KeepNewestImages`
+        keep_newest: usize,
+    },
+    /// The product's calls fail from now on, so many of a thousand.
+    Wire {
+        /// How.
+        fault: WireFault,
+        /// How many of a thousand.
+        per_mille: u32,
+    },
+    /// Events and messages are lost, doubled and late from now on, so many of a hundred each.
+    Delivery {
+        /// Lost.
+        lost: u32,
+        /// Doubled.
+        doubled: u32,
+        /// Up to twenty minutes late.
+        late: u32,
+    },
+    /// Config takes up to so many minutes from now on, for each of its two steps.
+    ConfigDelay {
+        /// Minutes.
+        minutes: i64,
+    },
+    /// A recorder stops or starts.
+    Record {
+        /// Whose (the family does not matter).
+        spot: Spot,
+        /// Starts.
+        on: bool,
+    },
+    /// Collecting from an account and region fails, or works again.
+    Source {
+        /// Whose (the family does not matter).
+        spot: Spot,
+        /// Works.
+        on: bool,
+    },
+}
