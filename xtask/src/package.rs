@@ -117,6 +117,8 @@ fn build(architecture: Architecture, tools: &Environment) -> Result<PathBuf, Fai
     command
         .args(["lambda", "build", "--release", "--locked", "--package", "handler", "--bin", "bootstrap"])
         .args(["--target", architecture.target()])
+        // Its own would set panic = "abort", and a panic could not be answered any more; the workspace's profile optimizes.
+        .arg("--disable-optimizations")
         // Not --target-dir, which cargo-lambda does not heed everywhere.
         .env("CARGO_TARGET_DIR", &target_folder)
         .env("PATH", tools.search_path()?);
