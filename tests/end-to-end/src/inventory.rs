@@ -42,7 +42,7 @@ fn listings() -> Vec<Listing> {
         ("scheduler", "ListSchedules", json!({}), "Schedules", "Arn"),
         ("sns", "ListTopics", json!({}), "Topics", "TopicArn"),
         ("sqs", "ListQueues", json!({}), "QueueUrls", ""),
-        ("monitoring", "DescribeAlarms", json!({}), "MetricAlarms", "AlarmArn"),
+        ("monitoring", "DescribeAlarms", json!({}), "MetricAlarms", "AlarmName"),
     ]
 }
 
