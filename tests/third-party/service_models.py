@@ -4,7 +4,8 @@
 
 Every `*.jsonl` file of the folder has one call a line:
 {"service", "operation", "input", "output" or null, "error": {"code", "message", "fields"} or null}, with members named
-as in the models and timestamps as ISO 8601 strings or epoch seconds. Checked are: members are known and required ones
+as in the models and timestamps as ISO 8601 strings or epoch seconds. The query protocol knows no types: there a number or
+boolean of an input may be its text, and a null member of an output is one that is not sent. Checked are: members are known and required ones
 present; types, enums, lengths, ranges, patterns; error codes are modelled for the operation, or common to all services.
 
 An input that breaks the model must have been refused, and an input that was refused may break it: tests send such on
@@ -82,14 +83,42 @@ def check_call(call):
         yield f"call: {error}"
         return
     error = call["error"]
+    given, answered = call["input"], call["output"]
+    if model.protocol == "query":
+        given, answered = typed(operation.input_shape, given), sent(answered)
     if error is None or not REFUSALS.search(error["code"]):
-        yield from check_value(operation.input_shape, call["input"], "input")
+        yield from check_value(operation.input_shape, given, "input")
     if error is None:
-        yield from check_value(operation.output_shape, call["output"], "output")
+        yield from check_value(operation.output_shape, answered, "output")
     else:
         yield from check_error(operation, error)
     if (error is None) == (call["output"] is None):
         yield "call: has not exactly one of output and error"
+
+
+def typed(shape, value):
+    """The input of a form, with texts of numbers and booleans read; what is not one stays text, which the check finds."""
+    if shape is None:
+        return value
+    if isinstance(value, dict) and shape.type_name == "structure":
+        return {name: typed(shape.members.get(name), member) for name, member in value.items()}
+    if isinstance(value, list) and shape.type_name == "list":
+        return [typed(shape.member, item) for item in value]
+    if isinstance(value, str):
+        if shape.type_name == "boolean":
+            return {"true": True, "false": False}.get(value, value)
+        if shape.type_name in ("integer", "long") and re.fullmatch(r"-?\d+", value):
+            return int(value)
+    return value
+
+
+def sent(value):
+    """An output without its null members."""
+    if isinstance(value, dict):
+        return {name: sent(member) for name, member in value.items() if member is not None}
+    if isinstance(value, list):
+        return [sent(item) for item in value if item is not None]
+    return value
 
 
 def check_error(operation, error):

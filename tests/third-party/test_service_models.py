@@ -73,6 +73,24 @@ class ServiceModels(unittest.TestCase):
             "error.digest: is not a member",
         )
 
+    def test_forms_have_no_types(self):
+        def delete_instances(retain, tolerance, output=None):
+            preferences = {"FailureTolerancePercentage": tolerance}
+            given = {"StackSetName": "s", "Regions": ["eu-west-1"], "RetainStacks": retain}
+            return {
+                "service": "cloudformation",
+                "operation": "DeleteStackInstances",
+                "input": given | {"OperationPreferences": preferences},
+                "output": {"OperationId": "1"} if output is None else output,
+                "error": None,
+            }
+
+        self.accepts(delete_instances("false", "100"))
+        self.accepts(delete_instances(False, 100, output={"OperationId": None}))
+        self.finds(delete_instances("no", "100"), "input.RetainStacks: is str")
+        self.finds(delete_instances("false", "101"), "input.OperationPreferences.FailureTolerancePercentage: 101")
+        self.finds(delete_instances("false", "all"), "input.OperationPreferences.FailureTolerancePercentage: is str")
+
     def test_unknown_operations_and_services(self):
         self.finds(describe_images() | {"operation": "DescribePictures"}, "call: ")
         self.finds(describe_images() | {"service": "pictures"}, "call: ")

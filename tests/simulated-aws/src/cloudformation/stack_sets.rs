@@ -184,7 +184,7 @@ pub(super) fn operations() -> Vec<Operation> {
         ),
         on_set!("ListStackSetOperations", ONE, |world, call, input| {
             let (_, set) = set_named(world, call, input)?;
-            let items: Vec<_> = set.operations.iter().rev().map(|operation| operation_item(set, operation)).collect();
+            let items: Vec<_> = set.operations.iter().rev().map(operation_summary).collect();
             paged(&items, "Summaries", input)
         }),
         on_set!("DescribeStackSetOperation", ONE, |world, call, input| {
@@ -499,10 +499,16 @@ fn list_instances(world: &mut World, call: &Call, input: &Value) -> Result<Value
 }
 
 fn operation_item(set: &StackSet, operation: &StackSetOperation) -> Value {
+    let mut item = operation_summary(operation);
+    item["StackSetId"] = json!(set.id);
+    item
+}
+
+/// As a list of operations shows it, which does not repeat the set.
+fn operation_summary(operation: &StackSetOperation) -> Value {
     let failed: usize = operation.failed.values().sum();
     json!({
         "OperationId": operation.id,
-        "StackSetId": set.id,
         "Action": operation.action,
         "Status": operation.status,
         "CreationTimestamp": iso(operation.created),
