@@ -8,8 +8,9 @@ use serde_json::Value;
 
 use crate::reading::{Object, Problems, Read};
 use crate::scalar::{
-    AccountId, ImageCount, KeepPulledWithinHours, Name, OrganizationId, OrganizationalUnitId, Region, RoleArn,
-    RollbackWindowHours, ServiceTimeout, TagKey, TagPattern, TagValue,
+    AccountId, FamilyPattern, ImageCount, KeepPulledWithinHours, Name, NeverDeployedAfterHours, OrganizationId,
+    OrganizationalUnitId, Region, RevisionCount, RoleArn, RollbackWindowHours, ServiceTimeout, SweepSchedule, TagKey,
+    TagPattern, TagValue,
 };
 
 /// Deletes container images of the opted-in ECR repositories once nothing in the covered accounts uses them any more
@@ -53,6 +54,25 @@ pub struct Properties {
     /// What becomes of images that nothing uses any more.
     #[schemars(default)]
     pub action: Action,
+    /// When the opted-in repositories are swept for images that no pending check covers.
+    #[schemars(default)]
+    pub sweep_schedule: SweepSchedule,
+    /// Whether images that no task definition of any status names are checked, or kept.
+    #[schemars(default = "check")]
+    pub never_deployed_images: KeepOrCheck,
+    /// How long, in hours, after its push such an image is checked.
+    #[schemars(default)]
+    pub never_deployed_after_hours: NeverDeployedAfterHours,
+    /// Whether untagged images that belong to no index and are attached to no other image are checked, or kept.
+    #[schemars(default = "keep")]
+    pub untagged_images: KeepOrCheck,
+    /// How many of the newest ACTIVE revisions of a family of ServiceOnlyFamilies count as use, beside those that
+    /// services, task sets, rules and live deployments run. Zero: all of them.
+    #[schemars(default)]
+    pub active_revisions_per_family: RevisionCount,
+    /// Families of task definitions that nothing but services starts, to which ActiveRevisionsPerFamily applies.
+    #[schemars(default)]
+    pub service_only_families: BTreeSet<FamilyPattern>,
     /// The ARN of the provider function, which the stack of provider.yaml exports. CloudFormation sees to it that it is
     /// there and uses it itself.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -172,6 +192,23 @@ pub enum Action {
     Archive,
 }
 
+/// Keep, or Check: whether images of a kind are checked and, if nothing uses them, deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub enum KeepOrCheck {
+    /// They are kept.
+    Keep,
+    /// They are checked.
+    Check,
+}
+
+fn keep() -> KeepOrCheck {
+    KeepOrCheck::Keep
+}
+
+fn check() -> KeepOrCheck {
+    KeepOrCheck::Check
+}
+
 impl Properties {
     /// Reads the `ResourceProperties` of a request from CloudFormation.
     ///
@@ -202,6 +239,12 @@ impl Properties {
         let uncovered_accounts = object.optional("UncoveredAccounts");
         let outside_pullers = object.optional("OutsidePullers");
         let action = object.optional("Action");
+        let sweep_schedule = object.optional("SweepSchedule");
+        let never_deployed_images = object.optional("NeverDeployedImages");
+        let never_deployed_after_hours = object.optional("NeverDeployedAfterHours");
+        let untagged_images = object.optional("UntaggedImages");
+        let active_revisions_per_family = object.optional("ActiveRevisionsPerFamily");
+        let service_only_families = object.optional("ServiceOnlyFamilies");
         let service_token = object.optional("ServiceToken");
         let service_timeout = object.optional("ServiceTimeout");
         let provider_version = object.optional("ProviderVersion");
@@ -218,6 +261,12 @@ impl Properties {
             uncovered_accounts: uncovered_accounts?.unwrap_or_default(),
             outside_pullers: outside_pullers?.unwrap_or_default(),
             action: action?.unwrap_or_default(),
+            sweep_schedule: sweep_schedule?.unwrap_or_default(),
+            never_deployed_images: never_deployed_images?.unwrap_or_else(check),
+            never_deployed_after_hours: never_deployed_after_hours?.unwrap_or_default(),
+            untagged_images: untagged_images?.unwrap_or_else(keep),
+            active_revisions_per_family: active_revisions_per_family?.unwrap_or_default(),
+            service_only_families: service_only_families?.unwrap_or_default(),
             service_token: service_token?,
             service_timeout: service_timeout?.unwrap_or_default(),
             provider_version: provider_version?,
@@ -318,6 +367,19 @@ impl Read for Action {
             Some("Archive") => Some(Self::Archive),
             _ => {
                 problems.add(path, format!("expected Delete or Archive, got {value}"));
+                None
+            }
+        }
+    }
+}
+
+impl Read for KeepOrCheck {
+    fn read(value: &Value, path: &str, problems: &mut Problems) -> Option<Self> {
+        match value.as_str() {
+            Some("Keep") => Some(Self::Keep),
+            Some("Check") => Some(Self::Check),
+            _ => {
+                problems.add(path, format!("expected Keep or Check, got {value}"));
                 None
             }
         }

@@ -117,6 +117,10 @@ read_from_text!(
     scalar::TagPattern,
     scalar::RollbackWindowHours,
     scalar::KeepPulledWithinHours,
+    scalar::NeverDeployedAfterHours,
+    scalar::RevisionCount,
+    scalar::FamilyPattern,
+    scalar::SweepSchedule,
     scalar::ImageCount,
     scalar::ServiceTimeout,
 );

@@ -123,6 +123,13 @@ texts! {
     /// An image tag in which * stands for any number of characters, at most four times, as in ECR lifecycle policies.
     TagPattern: "an image tag pattern of letters, digits, _ . - and at most four *",
         1..=128, r"^[A-Za-z0-9._-]*(\*[A-Za-z0-9._-]*){0,4}$";
+    /// A task definition family in which * stands for any number of characters, at most four times.
+    FamilyPattern: "a task definition family of letters, digits, _ - and at most four *",
+        1..=255, r"^[A-Za-z0-9_-]*(\*[A-Za-z0-9_-]*){0,4}$";
+    /// When opted-in repositories are swept: rate(N hours), rate(N days), a cron expression of EventBridge Scheduler in
+    /// UTC, or off.
+    SweepSchedule: "rate(N hours), rate(N days), a cron expression such as cron(0 3 * * ? *), or off",
+        3..=256, r"^(off|rate\((1 hour|1 day|[1-9][0-9]{0,3} (hours|days))\)|cron\([A-Za-z0-9*?,/#L -]+\))$";
 }
 
 impl Name {
@@ -213,6 +220,11 @@ numbers! {
     RollbackWindowHours: "a whole number of hours from 1 to 8760", 1..=8760;
     /// How long, in hours, an image stays after a recorded pull: at least one, at most a year.
     KeepPulledWithinHours: "a whole number of hours from 1 to 8760", 1..=8760;
+    /// How long, in hours, after its push an image is checked that no task definition ever named: at least one, at most a
+    /// year.
+    NeverDeployedAfterHours: "a whole number of hours from 1 to 8760", 1..=8760;
+    /// A number of revisions of a task definition, zero or more.
+    RevisionCount: "a whole number from 0 to 1000000", 0..=1_000_000;
     /// A number of images, zero or more.
     ImageCount: "a whole number from 0 to 1000000", 0..=1_000_000;
     /// How long CloudFormation waits for an answer, in seconds.
@@ -223,6 +235,27 @@ impl Default for RollbackWindowHours {
     /// One day.
     fn default() -> Self {
         Self(24)
+    }
+}
+
+impl Default for NeverDeployedAfterHours {
+    /// Two weeks.
+    fn default() -> Self {
+        Self(336)
+    }
+}
+
+impl Default for RevisionCount {
+    /// None: no limit.
+    fn default() -> Self {
+        Self(0)
+    }
+}
+
+impl Default for SweepSchedule {
+    /// Once a day.
+    fn default() -> Self {
+        Self("rate(1 day)".to_owned())
     }
 }
 
@@ -347,6 +380,37 @@ mod tests {
         check::<TagPattern>(
             &["*", "v1.*", "release-*", "*-*-*-*", "latest", "a_b.c-d*"],
             &["", "a b", "v1/*", "*****", "a*b*c*d*e*f", "é*", &too_long],
+        );
+    }
+
+    #[test]
+    fn family_patterns() {
+        check::<FamilyPattern>(&["*", "web", "shop-*", "a_b-*-c"], &["", "a b", "web:1", "*****", "a.b"]);
+    }
+
+    #[test]
+    fn sweep_schedules() {
+        check::<SweepSchedule>(
+            &[
+                "off",
+                "rate(1 hour)",
+                "rate(1 day)",
+                "rate(12 hours)",
+                "rate(1 days)",
+                "cron(0 3 * * ? *)",
+                "cron(0 3 ? * MON-FRI *)",
+            ],
+            &[
+                "",
+                "Off",
+                "rate(0 days)",
+                "rate(5 minutes)",
+                "rate(1 day) ",
+                "at(2026-01-01T00:00:00)",
+                "cron()",
+                "daily",
+                "rate(1.5 days)",
+            ],
         );
     }
 

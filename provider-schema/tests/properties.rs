@@ -2,7 +2,7 @@
 //! published schemas, so that what an editor accepts is what the provider accepts.
 
 use provider_schema::scalar::Name;
-use provider_schema::{CallAs, Properties, WorkloadSource, schema};
+use provider_schema::{CallAs, KeepOrCheck, Properties, WorkloadSource, schema};
 use serde_json::{Value, json};
 
 const TOKEN: &str = "arn:aws:lambda:eu-west-1:111122223333:function:ecr-cleanup-provider";
@@ -61,6 +61,10 @@ fn valid_examples() -> Vec<Value> {
             "Name": "prod", "RollbackWindowHours": 1, "DryRun": true, "KeepNewestImages": 5,
             "KeepTagPatterns": ["release-*", "v1.2.3"], "ProviderVersion": "0.1.0",
         })),
+        with(json!({
+            "SweepSchedule": "off", "NeverDeployedImages": "Keep", "NeverDeployedAfterHours": 24,
+            "UntaggedImages": "Check", "ActiveRevisionsPerFamily": 3, "ServiceOnlyFamilies": ["web", "shop-*"],
+        })),
     ]
 }
 
@@ -118,6 +122,22 @@ fn refusals() -> Vec<(Value, Vec<&'static str>)> {
                 "Action: expected Delete or Archive, got \"Remove\"",
             ],
         ),
+        (
+            with(json!({
+                "SweepSchedule": "daily", "NeverDeployedImages": "check", "NeverDeployedAfterHours": 0,
+                "UntaggedImages": "Delete", "ActiveRevisionsPerFamily": -1, "ServiceOnlyFamilies": ["a:1"],
+            })),
+            vec![
+                "SweepSchedule: expected rate(N hours), rate(N days), a cron expression such as cron(0 3 * * ? *), or off, \
+                 got \"daily\"",
+                "NeverDeployedImages: expected Keep or Check, got \"check\"",
+                "NeverDeployedAfterHours: expected a whole number of hours from 1 to 8760, got \"0\"",
+                "UntaggedImages: expected Keep or Check, got \"Delete\"",
+                "ActiveRevisionsPerFamily: expected a whole number from 0 to 1000000, got \"-1\"",
+                "ServiceOnlyFamilies[0]: expected a task definition family of letters, digits, _ - and at most four *, got \
+                 \"a:1\"",
+            ],
+        ),
         (with(json!({ "OptInTag": {} })), vec!["OptInTag.Key: is required"]),
         (
             with(json!({ "OptInTag": { "Key": "a", "key": "b", "Values": [] } })),
@@ -131,7 +151,8 @@ fn refusals() -> Vec<(Value, Vec<&'static str>)> {
             vec![
                 "Colour: is not known here; known are Name, OptInTag, Workloads, RollbackWindowHours, DryRun, \
                  KeepNewestImages, KeepTagPatterns, KeepPulledWithinHours, UncoveredAccounts, OutsidePullers, Action, \
-                 ServiceToken, ServiceTimeout, ProviderVersion",
+                 SweepSchedule, NeverDeployedImages, NeverDeployedAfterHours, UntaggedImages, ActiveRevisionsPerFamily, \
+                 ServiceOnlyFamilies, ServiceToken, ServiceTimeout, ProviderVersion",
                 "Dryrun: is not known here; did you mean DryRun?",
             ],
         ),
@@ -172,6 +193,12 @@ fn what_is_not_given_has_the_documented_default() {
     assert!(!properties.dry_run);
     assert_eq!(properties.keep_newest_images.get(), 0);
     assert!(properties.keep_tag_patterns.is_empty());
+    assert_eq!(properties.sweep_schedule.as_str(), "rate(1 day)");
+    assert_eq!(properties.never_deployed_images, KeepOrCheck::Check);
+    assert_eq!(properties.never_deployed_after_hours.get(), 336);
+    assert_eq!(properties.untagged_images, KeepOrCheck::Keep);
+    assert_eq!(properties.active_revisions_per_family.get(), 0);
+    assert!(properties.service_only_families.is_empty());
     assert_eq!(properties.service_timeout.get(), 3600);
     assert_eq!(properties.provider_version, None);
     let WorkloadSource::Organization(organization) = properties.workloads.source else { panic!("an organization") };
