@@ -28,7 +28,7 @@
 //! - `organizations:ListAccountsForParent`, `organizations:ListOrganizationalUnitsForParent`, `organizations:ListAccounts`
 //!   on `*`, for workloads that are an organization.
 //! - `sts:AssumeRole` on `arn:*:iam::*:role/ecr-cleanup-*` (the evidence roles).
-//! - `scheduler:CreateSchedule`, `scheduler:GetSchedule`, `scheduler:UpdateSchedule` on `schedule/ecr-cleanup-*/check-*`,
+//! - `scheduler:CreateSchedule`, `GetSchedule`, `UpdateSchedule`, `DeleteSchedule` on `schedule/ecr-cleanup-*/check-*`,
 //!   `iam:PassRole` on the schedules' role to `scheduler.amazonaws.com`.
 //! - `events:PutEvents` on the buses `ecr-cleanup-*`.
 //! - `sqs:ReceiveMessage`, `sqs:DeleteMessage`, `sqs:GetQueueAttributes` on its queue, and its log group.
@@ -48,7 +48,7 @@ use self::aggregator::Aggregator;
 use self::coverage::Proofs;
 use self::deletion::Deleted;
 use self::deployments::KnownRevisions;
-use self::evidence::{Because, Covered, Evidence, Found, Gap, OtherPullers, Participation, Presence, Use};
+use self::evidence::{Because, Candidacy, Covered, Evidence, Found, Gap, OtherPullers, Participation, Presence, Use};
 use self::outcome::{Outcome, OutcomeKind};
 use self::policy::Policy;
 use self::queries::Names as ImageNames;
@@ -58,7 +58,8 @@ use self::verdict::{Deletion, Postponement, Verdict, judge};
 use self::workloads::{Pullers, Standing, Workloads};
 use crate::account::AccountId;
 use crate::batch::{Batch, Failures};
-use crate::checks::{self, Candidate, CheckDue};
+use crate::causes::Causes;
+use crate::checks::{self, Candidate, CheckDue, ChecksDue, Occasion};
 use crate::clients::Clients;
 use crate::clock::Clock;
 use crate::image::{Digest, ImageId, Tag};
@@ -73,6 +74,7 @@ pub mod deletion;
 pub mod deployments;
 pub mod evidence;
 pub mod failed_call;
+pub mod families;
 pub mod outcome;
 pub mod policy;
 pub mod pullers;
@@ -85,6 +87,10 @@ pub mod workloads;
 
 /// The first delay of a check that is put off for want of evidence; it doubles each time.
 const FIRST_DELAY: SignedDuration = SignedDuration::from_mins(15);
+
+/// When the children and attachments of an image are checked whose deletion was begun: after the last delivery of its
+/// message that can still be under way (the queue's visibility timeout is half an hour).
+const ORPHANS_AFTER: SignedDuration = SignedDuration::from_hours(1);
 
 /// The longest such delay.
 const LONGEST_DELAY: SignedDuration = SignedDuration::from_hours(24);
@@ -113,12 +119,13 @@ struct Request {
 
 /// A check that is due, of one or several messages.
 #[derive(Debug, Clone)]
-struct Due {
-    last_change: Timestamp,
-    postponements: u32,
-    messages: BTreeSet<String>,
+pub(crate) struct Due {
+    pub(crate) last_change: Timestamp,
+    pub(crate) postponements: u32,
+    pub(crate) candidacy: Candidacy,
+    pub(crate) messages: BTreeSet<String>,
     /// All of its messages came in time.
-    fresh: bool,
+    pub(crate) fresh: bool,
 }
 
 /// Why a message asks for nothing.
@@ -155,7 +162,11 @@ impl CheckImages {
         for message in messages {
             let fresh = message.envelope.is_fresh(now);
             match due(&message.envelope, now) {
-                Ok(due) => add(&mut requests, message.envelope.settings, due, message.id, fresh),
+                Ok(due) => {
+                    for due in due {
+                        add(&mut requests, message.envelope.settings.clone(), due, message.id.clone(), fresh);
+                    }
+                }
                 Err(refused) => failures.add(&message.id, &refused),
             }
         }
@@ -266,14 +277,7 @@ impl CheckImages {
             self.landscape(settings, &aggregator, &places, &taking_part, &mut remembered.revisions).await
         };
 
-        let policy = Policy::new(
-            settings.rollback_window(),
-            settings.keep_newest_images as usize,
-            settings.keep_tag_patterns.clone(),
-            settings.dry_run,
-        )
-        .keeping_pulled(settings.keep_pulled_within())
-        .archiving(settings.action == Action::Archive);
+        let policy = Policy::of(settings);
         let mut judged = BTreeMap::new();
         for (repository, facts) in &repositories {
             let due = &checks[repository];
@@ -282,7 +286,9 @@ impl CheckImages {
                 Some(Ok(pullers)) => {
                     let places = places_of(pullers);
                     let revisions = self.revisions(settings, &aggregator, repository, facts, due.keys()).await;
-                    Ok(Shared { pullers, covered: covered(&workloads, &coverage, &places), places, revisions })
+                    let revisions = families::without_superseded(settings, &aggregator, revisions).await;
+                    let covered = covered(&workloads, &coverage, &places);
+                    Ok(Shared { pullers: Ok(pullers), covered, places, revisions })
                 }
                 Some(Err(because)) => Err(because.clone()),
                 None => Err(Because::new(Gap::Usage, "the repository does not take part, so nothing was looked up")),
@@ -475,7 +481,12 @@ impl CheckImages {
             let ecr = self.clients.ecr(&repository.registry.region);
             let opt_in = &settings.opt_in_tag;
             let deleted = match settings.action {
-                Action::Delete => deletion::delete(&ecr, repository, opt_in, participation, deletions).await,
+                Action::Delete => {
+                    let (deletions, orphans) = self.prepare(settings, repository, deletions, &mut postponed).await;
+                    let deleted = deletion::delete(&ecr, repository, opt_in, participation, deletions).await;
+                    self.settle(settings, orphans, &deleted).await;
+                    deleted
+                }
                 Action::Archive => deletion::archive(&ecr, repository, opt_in, participation, deletions).await,
             };
             for (digest, deleted) in deleted {
@@ -529,6 +540,67 @@ impl CheckImages {
         }
         outcomes
     }
+
+    /// Before an image is deleted that has children or attachments, has those checked later: when the function dies in between,
+    /// they are left without tag and index, and nobody else would know that they belonged to it. A deletion that cannot be
+    /// prepared is put off.
+    async fn prepare(
+        &self,
+        settings: &Settings,
+        repository: &Repository,
+        deletions: Vec<Deletion>,
+        postponed: &mut Vec<(Digest, Vec<Tag>, Postponement)>,
+    ) -> (Vec<Deletion>, Vec<Orphans>) {
+        let (mut prepared, mut orphans) = (Vec::new(), Vec::new());
+        for deletion in deletions {
+            let parts = deletion.children().iter().chain(deletion.attachments());
+            let parts: BTreeSet<Digest> = parts.map(|part| part.digest.clone()).collect();
+            if parts.is_empty() {
+                prepared.push(deletion);
+                continue;
+            }
+            let now = self.clock.now();
+            let (repository, digests) = (repository.clone(), parts.clone());
+            let due = ChecksDue { repository, digests, occasion: Occasion::Deletion };
+            let image = deletion.image().digest.clone();
+            match checks::together(self.clients.scheduler(), settings, &due, now + ORPHANS_AFTER, now).await {
+                Ok(schedules) => {
+                    orphans.push(Orphans { image, parts, schedules });
+                    prepared.push(deletion);
+                }
+                Err(error) => {
+                    let text = format!("what goes with it cannot be remembered: {}", Causes(&error));
+                    let tags = deletion.image().tags.iter().cloned().collect();
+                    let missing = Postponement::Missing(vec![Because::new(Gap::Images, text)]);
+                    postponed.push((image, tags, missing));
+                }
+            }
+        }
+        (prepared, orphans)
+    }
+
+    /// Takes the checks back of what is gone with its image. Where that fails, they will find nothing to do.
+    async fn settle(&self, settings: &Settings, orphans: Vec<Orphans>, deleted: &BTreeMap<Digest, Deleted>) {
+        for Orphans { image, parts, schedules } in orphans {
+            let Some(Deleted::Gone { with, .. }) = deleted.get(&image) else { continue };
+            if !parts.iter().all(|part| with.contains(part)) {
+                continue;
+            }
+            for name in schedules {
+                if let Err(error) = checks::cancel(self.clients.scheduler(), settings, &name).await {
+                    tracing::warn!(cleanup = %settings.names, schedule = name, reason = %Causes(&error));
+                }
+            }
+        }
+    }
+}
+
+/// What the deletion of an image takes along, and the schedules that have it checked if the deletion is cut short.
+#[derive(Debug)]
+struct Orphans {
+    image: Digest,
+    parts: BTreeSet<Digest>,
+    schedules: Vec<String>,
 }
 
 /// A verdict with the tags that the image had.
@@ -539,16 +611,16 @@ struct Judged {
 }
 
 /// What the images of a repository share.
-struct Shared<'a> {
-    pullers: &'a Pullers,
-    places: BTreeSet<Place>,
-    covered: Result<Covered, Because>,
-    revisions: Result<Vec<Revision>, Because>,
+pub(crate) struct Shared<'a> {
+    pub(crate) pullers: Result<&'a Pullers, Because>,
+    pub(crate) places: BTreeSet<Place>,
+    pub(crate) covered: Result<Covered, Because>,
+    pub(crate) revisions: Result<Vec<Revision>, Because>,
 }
 
 impl RepositoryFacts {
     /// Nothing is known, for one reason.
-    fn unknown(because: &Because) -> Self {
+    pub(crate) fn unknown(because: &Because) -> Self {
         Self {
             tags: Found::Missing(because.clone()),
             mutability: Found::Missing(because.clone()),
@@ -566,8 +638,8 @@ impl RepositoryFacts {
     }
 }
 
-/// What a message asks for. No change lies in the future.
-fn due(envelope: &Envelope, now: Timestamp) -> Result<CheckDue, Refused> {
+/// What a message asks for: the check of one image, or of several of one repository. No change lies in the future.
+fn due(envelope: &Envelope, now: Timestamp) -> Result<Vec<CheckDue>, Refused> {
     let Envelope { settings, event } = envelope;
     if event.source != EVENT_SOURCE || event.detail_type != CHECK_DUE {
         return Err(Refused::OtherEvent { source_name: event.source.clone(), detail_type: event.detail_type.clone() });
@@ -575,12 +647,18 @@ fn due(envelope: &Envelope, now: Timestamp) -> Result<CheckDue, Refused> {
     if event.account != settings.hub.account {
         return Err(Refused::OtherAccount(event.account.to_string()));
     }
-    let mut due: CheckDue =
-        serde_json::from_value(event.detail.clone()).map_err(|error| Refused::Unreadable(error.to_string()))?;
-    if !settings.cleans_up(&due.repository.registry) {
-        return Err(Refused::OtherRegistry(due.repository));
+    let unreadable = |error: serde_json::Error| Refused::Unreadable(error.to_string());
+    let mut due: Vec<CheckDue> = if event.detail.get("digests").is_some() {
+        serde_json::from_value::<ChecksDue>(event.detail.clone()).map_err(unreadable)?.each().collect()
+    } else {
+        vec![serde_json::from_value(event.detail.clone()).map_err(unreadable)?]
+    };
+    for due in &mut due {
+        if !settings.cleans_up(&due.repository.registry) {
+            return Err(Refused::OtherRegistry(due.repository.clone()));
+        }
+        due.last_change = due.last_change.min(now);
     }
-    due.last_change = due.last_change.min(now);
     Ok(due)
 }
 
@@ -590,15 +668,19 @@ fn add(requests: &mut Vec<Request>, settings: Settings, due: CheckDue, message: 
         requests.push(Request { settings, repositories: BTreeMap::new() });
         requests.len() - 1
     });
+    let candidacy = due.candidacy();
     let checks = requests[at].repositories.entry(due.repository).or_default();
     let known = checks.entry(due.digest).or_insert_with(|| Due {
         last_change: due.last_change,
         postponements: due.postponements,
+        candidacy,
         messages: BTreeSet::new(),
         fresh,
     });
     known.last_change = known.last_change.max(due.last_change);
     known.postponements = known.postponements.max(due.postponements);
+    known.candidacy.named |= candidacy.named;
+    known.candidacy.orphan |= candidacy.orphan;
     known.fresh &= fresh;
     known.messages.insert(message);
 }
@@ -616,7 +698,7 @@ fn put_off(
         Postponement::TooEarly { until, .. } => (*until, 0),
         Postponement::Missing(_) => (now + delay(due.postponements), due.postponements.saturating_add(1)),
     };
-    Candidate { image, last_change: due.last_change, not_before, postponements }
+    Candidate { image, last_change: due.last_change, not_before, postponements, candidacy: due.candidacy }
 }
 
 /// How long a check waits for evidence after this many postponements.
@@ -676,7 +758,7 @@ fn covered(
 }
 
 /// The evidence of each image of one repository whose check is due.
-fn evidence_of(
+pub(crate) fn evidence_of(
     repository: &Repository,
     facts: &RepositoryFacts,
     participation: &Found<Participation>,
@@ -690,13 +772,14 @@ fn evidence_of(
     let parents = registry::parents(&children);
     let named = Named::new(repository, images, &parents);
     let newer = registry::newer_images(images, &parents);
+    let attached = registry::attached(images);
     let (pullers, coverage, usage) = match shared {
         Ok(Shared { pullers, places, covered, revisions }) => {
             let usage = match (&facts.images, &facts.children) {
                 (Found::Missing(because), _) | (_, Found::Missing(because)) => Err(because.clone()),
                 _ => revisions.and_then(|revisions| usage::usage(&named, &revisions, landscape, &places)),
             };
-            (Ok(pullers), covered, usage)
+            (pullers, covered, usage)
         }
         Err(because) => (Err(because.clone()), Err(because.clone()), Err(because)),
     };
@@ -729,7 +812,7 @@ fn evidence_of(
                 (Found::Missing(because), _) => Found::Missing(because.clone()),
                 (Found::Known(_), None) => Found::Missing(Because::new(Gap::Images, "the image is not there")),
                 (Found::Known(_), Some(image)) => {
-                    Found::Known(registry::relations(image, images, &children, &parents, used))
+                    Found::Known(registry::relations(image, images, &children, &parents, &attached, used))
                 }
             };
             let evidence = Evidence {
@@ -750,6 +833,7 @@ fn evidence_of(
                 },
                 coverage: coverage.clone().into(),
                 last_change: due.last_change,
+                candidacy: due.candidacy,
             };
             (digest.clone(), evidence)
         })

@@ -12,6 +12,7 @@
 //! name. An image can therefore have two checks for a while, which is harmless: each computes for itself whether it is
 //! too early.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::fmt;
 
@@ -24,6 +25,7 @@ use jiff::tz::TimeZone;
 use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
 use serde::{Deserialize, Serialize};
 
+use crate::check_images::evidence::Candidacy;
 use crate::image::{Digest, ImageId};
 use crate::names::{CHECK_DUE, EVENT_SOURCE, sha256_hex};
 use crate::repository::Repository;
@@ -32,6 +34,9 @@ use crate::settings::Settings;
 /// How far ahead a check is scheduled at least, and how far ahead of its time a schedule is left alone: Scheduler's
 /// precision is a minute, and a time in the past may be refused.
 pub const LEAD: SignedDuration = SignedDuration::from_mins(2);
+
+/// An event that asks for checks names at most this many images: some 40 KB of the 256 KB that it may have.
+const TOGETHER: usize = 500;
 
 /// How often names and calls are tried before an image's schedules are given up as unsettled.
 const ATTEMPTS: u32 = 8;
@@ -47,13 +52,17 @@ pub struct Candidate {
     pub not_before: Timestamp,
     /// How often the check has been postponed for want of evidence.
     pub postponements: u32,
+    /// Why it is one.
+    pub candidacy: Candidacy,
 }
 
 impl Candidate {
-    /// An image that a change at `time` concerns: due one rollback window later. No change lies in the future.
+    /// An image that a change at `time` of a task definition concerns: due one rollback window later. No change lies in the
+    /// future.
     pub fn changed(image: ImageId, time: Timestamp, settings: &Settings, now: Timestamp) -> Self {
         let last_change = time.min(now);
-        Self { image, last_change, not_before: last_change + settings.rollback_window(), postponements: 0 }
+        let candidacy = Candidacy { named: true, orphan: false };
+        Self { image, last_change, not_before: last_change + settings.rollback_window(), postponements: 0, candidacy }
     }
 }
 
@@ -69,6 +78,69 @@ pub struct CheckDue {
     pub last_change: Timestamp,
     /// How often the check has been postponed for want of evidence.
     pub postponements: u32,
+    /// An event said that a task definition named the image.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub named: bool,
+    /// It was a child or an attachment of an image whose deletion was begun here.
+    #[serde(default, skip_serializing_if = "is_no")]
+    pub orphan: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn is_yes(flag: &bool) -> bool {
+    *flag
+}
+
+fn is_no(flag: &bool) -> bool {
+    !*flag
+}
+
+impl CheckDue {
+    /// Why the image is a candidate.
+    pub fn candidacy(&self) -> Candidacy {
+        Candidacy { named: self.named, orphan: self.orphan }
+    }
+}
+
+/// `detail` of the event that asks for the checks of several images of one repository at once, which no event asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ChecksDue {
+    /// Where the images are.
+    pub repository: Repository,
+    /// Which images.
+    pub digests: BTreeSet<Digest>,
+    /// Why they are candidates.
+    pub occasion: Occasion,
+}
+
+/// Why images are checked that no event named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Occasion {
+    /// A sweep found them, and nothing that it saw uses them.
+    Sweep,
+    /// The deletion of the image that they belong to was about to begin. If it was cut short, they are orphans.
+    Deletion,
+}
+
+impl ChecksDue {
+    /// What this asks of each image.
+    pub fn each(self) -> impl Iterator<Item = CheckDue> {
+        let Self { repository, digests, occasion } = self;
+        digests.into_iter().map(move |digest| CheckDue {
+            repository: repository.clone(),
+            digest,
+            // No change is known but those that the check itself looks for.
+            last_change: Timestamp::UNIX_EPOCH,
+            postponements: 0,
+            named: false,
+            orphan: occasion == Occasion::Deletion,
+        })
+    }
 }
 
 /// A scheduled check: what it asks for and when.
@@ -82,8 +154,14 @@ impl Check {
     /// The check of `candidate`, at a whole minute at least [`LEAD`] ahead.
     fn of(candidate: &Candidate, now: Timestamp) -> Self {
         let ImageId { repository, digest } = candidate.image.clone();
-        let due =
-            CheckDue { repository, digest, last_change: candidate.last_change, postponements: candidate.postponements };
+        let due = CheckDue {
+            repository,
+            digest,
+            last_change: candidate.last_change,
+            postponements: candidate.postponements,
+            named: candidate.candidacy.named,
+            orphan: candidate.candidacy.orphan,
+        };
         Self { at: whole_minute(candidate.not_before.max(now + LEAD)), due }
     }
 
@@ -93,11 +171,13 @@ impl Check {
         merged.at = self.at.max(pending.at);
         merged.due.last_change = self.due.last_change.max(pending.due.last_change);
         merged.due.postponements = self.due.postponements.max(pending.due.postponements);
+        merged.due.named |= pending.due.named;
+        merged.due.orphan |= pending.due.orphan;
         merged
     }
 
     fn expression(&self) -> String {
-        format!("at({})", self.at.strftime("%Y-%m-%dT%H:%M:%S"))
+        at_expression(self.at)
     }
 
     fn input(&self) -> String {
@@ -132,9 +212,14 @@ impl Existing {
     }
 }
 
+/// The expression of a one-time schedule in UTC.
+pub(crate) fn at_expression(at: Timestamp) -> String {
+    format!("at({})", at.strftime("%Y-%m-%dT%H:%M:%S"))
+}
+
 /// The next whole minute, if `time` is none: a check that comes a minute late is cheaper than one that comes too early
 /// and is postponed.
-fn whole_minute(time: Timestamp) -> Timestamp {
+pub(crate) fn whole_minute(time: Timestamp) -> Timestamp {
     time.round(TimestampRound::new().smallest(Unit::Minute).mode(RoundMode::Ceil)).unwrap_or(time)
 }
 
@@ -299,19 +384,138 @@ pub async fn ensure(
     Err(EnsureError::Unsettled(Box::new(image.clone())))
 }
 
+/// Why something could not be scheduled.
+#[derive(Debug, thiserror::Error)]
+pub enum ScheduleError {
+    /// The EcrCleanup has no schedule group (any more).
+    #[error("nothing can be scheduled: there is no schedule group {0}")]
+    NoGroup(String),
+    /// A call failed.
+    #[error("{call} of {name} failed")]
+    Call {
+        /// The schedule.
+        name: String,
+        /// The API call.
+        call: &'static str,
+        /// What it said.
+        source: Box<dyn Error + Send + Sync>,
+    },
+}
+
+/// Has all images of `due` checked at `not_before`, at least [`LEAD`] ahead; the names of the schedules. Asking twice for the
+/// same images and time is the same as asking once.
+///
+/// # Errors
+/// A call failed. Nothing is lost when it is done again.
+pub async fn together(
+    scheduler: &aws_sdk_scheduler::Client,
+    settings: &Settings,
+    due: &ChecksDue,
+    not_before: Timestamp,
+    now: Timestamp,
+) -> Result<Vec<String>, ScheduleError> {
+    let at = whole_minute(not_before.max(now + LEAD));
+    let digests: Vec<&Digest> = due.digests.iter().collect();
+    let mut names = Vec::new();
+    for some in digests.chunks(TOGETHER) {
+        let digests = some.iter().map(|digest| (*digest).clone()).collect();
+        let input = serde_json::json!(ChecksDue { digests, ..due.clone() }).to_string();
+        names.push(publish_at(scheduler, settings, "check", CHECK_DUE, at, input).await?);
+    }
+    Ok(names)
+}
+
+/// Has an event of `detail_type` with the detail `input` put on the EcrCleanup's bus at `at`, once; the name of the schedule,
+/// which begins with `prefix` and follows from all of these.
+///
+/// # Errors
+/// A call failed. Nothing is lost when it is done again.
+pub async fn publish_at(
+    scheduler: &aws_sdk_scheduler::Client,
+    settings: &Settings,
+    prefix: &str,
+    detail_type: &str,
+    at: Timestamp,
+    input: String,
+) -> Result<String, ScheduleError> {
+    let expression = at_expression(at);
+    let token = sha256_hex(&format!("{detail_type} {expression} {input}"));
+    let name = format!("{prefix}-{}", &token[..40]);
+    let failed = |source: Box<dyn Error + Send + Sync>| ScheduleError::Call {
+        name: name.clone(),
+        call: "scheduler:CreateSchedule",
+        source,
+    };
+    let window = FlexibleTimeWindow::builder()
+        .mode(FlexibleTimeWindowMode::Off)
+        .build()
+        .map_err(|error| failed(error.into()))?;
+    let created = scheduler
+        .create_schedule()
+        .group_name(&settings.schedule_group_name)
+        .name(&name)
+        .client_token(token)
+        .schedule_expression(expression)
+        .schedule_expression_timezone("UTC")
+        .flexible_time_window(window)
+        .action_after_completion(ActionAfterCompletion::Delete)
+        .state(ScheduleState::Enabled)
+        .target(bus_target(settings, detail_type, input).map_err(|error| failed(error.into()))?)
+        .send()
+        .await;
+    match created {
+        Ok(_) => Ok(name),
+        Err(error) => match error.as_service_error() {
+            // The name says all that it asks for.
+            Some(service) if service.is_conflict_exception() => Ok(name),
+            Some(service) if service.is_resource_not_found_exception() => {
+                Err(ScheduleError::NoGroup(settings.schedule_group_name.clone()))
+            }
+            _ => Err(failed(error.into())),
+        },
+    }
+}
+
+/// Takes a schedule back that [`together`] made; done if it is gone.
+///
+/// # Errors
+/// The call failed.
+pub async fn cancel(
+    scheduler: &aws_sdk_scheduler::Client,
+    settings: &Settings,
+    name: &str,
+) -> Result<(), ScheduleError> {
+    match scheduler.delete_schedule().group_name(&settings.schedule_group_name).name(name).send().await {
+        Ok(_) => Ok(()),
+        Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception()) => Ok(()),
+        Err(error) => {
+            Err(ScheduleError::Call { name: name.to_owned(), call: "scheduler:DeleteSchedule", source: error.into() })
+        }
+    }
+}
+
 fn existing(found: &GetScheduleOutput, now: Timestamp) -> Existing {
     let input = found.target().and_then(Target::input);
     Existing::of(found.schedule_expression(), input, now)
 }
 
-/// The schedule's target: the EcrCleanup's bus, on which it publishes the event that asks for the check.
+/// The target of a check's schedule.
 fn target(settings: &Settings, check: &Check) -> Result<Target, aws_smithy_types::error::operation::BuildError> {
-    let event = EventBridgeParameters::builder().detail_type(CHECK_DUE).source(EVENT_SOURCE).build()?;
+    bus_target(settings, CHECK_DUE, check.input())
+}
+
+/// A schedule's target: the EcrCleanup's bus, on which it publishes an event.
+pub(crate) fn bus_target(
+    settings: &Settings,
+    detail_type: &str,
+    input: String,
+) -> Result<Target, aws_smithy_types::error::operation::BuildError> {
+    let event = EventBridgeParameters::builder().detail_type(detail_type).source(EVENT_SOURCE).build()?;
     Target::builder()
         .arn(settings.event_bus_arn.as_str())
         .role_arn(settings.scheduler_role_arn.as_str())
         .event_bridge_parameters(event)
-        .input(check.input())
+        .input(input)
         .build()
 }
 
@@ -336,7 +540,9 @@ mod tests {
     }
 
     fn candidate(last_change: &str, not_before: &str, postponements: u32) -> Candidate {
-        Candidate { image: image(), last_change: time(last_change), not_before: time(not_before), postponements }
+        let candidacy = Candidacy { named: true, orphan: false };
+        let (last_change, not_before) = (time(last_change), time(not_before));
+        Candidate { image: image(), last_change, not_before, postponements, candidacy }
     }
 
     #[test]
@@ -373,6 +579,21 @@ mod tests {
                 "digest": DIGEST, "lastChange": "2026-11-23T12:00:00Z", "postponements": 3,
             })
         );
+    }
+
+    #[test]
+    fn a_check_that_was_scheduled_before_candidacies_were_is_of_an_image_that_an_event_named() {
+        let check = |candidacy| {
+            let candidate = Candidate { candidacy, ..candidate("2026-11-23T12:00:00Z", "2026-11-24T12:00:00Z", 0) };
+            Check::of(&candidate, time("2026-11-23T12:00:00Z"))
+        };
+        let read = |check: &Check| serde_json::from_str::<CheckDue>(&check.input()).unwrap().candidacy();
+        let (event, orphan) = (Candidacy { named: true, orphan: false }, Candidacy { named: false, orphan: true });
+        assert!(!check(event).input().contains("named"), "as before");
+        for candidacy in [event, orphan, Candidacy { named: false, orphan: false }] {
+            assert_eq!(read(&check(candidacy)), candidacy);
+        }
+        assert_eq!(read(&check(event).merged(&check(orphan))), Candidacy { named: true, orphan: true });
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::check_images::CheckImages;
 use crate::clients::Clients;
 use crate::provider::Provider;
 use crate::schedule_checks::ScheduleChecks;
+use crate::sweep::Sweep;
 use crate::text::Quoted;
 
 /// A function of the artifact.
@@ -21,11 +22,13 @@ pub enum Function {
     ScheduleChecks,
     /// `check-images`
     CheckImages,
+    /// `sweep`
+    Sweep,
 }
 
 /// Why a configured handler is none of ours.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("this artifact has no function {0}; it has \"provider\", \"schedule-checks\" and \"check-images\"")]
+#[error("this artifact has no function {0}; it has \"provider\", \"schedule-checks\", \"check-images\" and \"sweep\"")]
 pub struct UnknownFunction(Quoted);
 
 impl FromStr for Function {
@@ -36,6 +39,7 @@ impl FromStr for Function {
             "provider" => Ok(Self::Provider),
             "schedule-checks" => Ok(Self::ScheduleChecks),
             "check-images" => Ok(Self::CheckImages),
+            "sweep" => Ok(Self::Sweep),
             _ => Err(UnknownFunction(Quoted::of(handler))),
         }
     }
@@ -68,6 +72,13 @@ impl Function {
             }
             Self::CheckImages => {
                 let function = &CheckImages::new(clients, clock);
+                let handle = async |event: LambdaEvent<SqsEvent>| {
+                    Ok::<_, std::convert::Infallible>(function.handle(event.payload).await)
+                };
+                lambda_runtime::run(service_fn(handle)).await
+            }
+            Self::Sweep => {
+                let function = &Sweep::new(clients, clock);
                 let handle = async |event: LambdaEvent<SqsEvent>| {
                     Ok::<_, std::convert::Infallible>(function.handle(event.payload).await)
                 };

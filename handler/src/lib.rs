@@ -1,4 +1,4 @@
-//! The functions of EcrCleanup, as a library: `schedule-checks`, `check-images` and what they share.
+//! The functions of EcrCleanup, as a library: `provider`, `schedule-checks`, `check-images`, `sweep`, and what they share.
 //!
 //! Deciding is separate from acting: what is decided is a pure function of plain values, and thin async code around it
 //! asks AWS and carries out.
@@ -20,6 +20,7 @@ pub mod region;
 pub mod repository;
 pub mod schedule_checks;
 pub mod settings;
+pub mod sweep;
 pub mod tag_pattern;
 pub mod task_definition;
 pub mod task_definition_event;

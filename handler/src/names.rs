@@ -60,6 +60,9 @@ pub const EVENT_SOURCE: &str = "ecr-cleanup";
 /// `detail-type` of the event that asks for an image deletion check.
 pub const CHECK_DUE: &str = "Image Deletion Check Due";
 
+/// `detail-type` of the event that asks for a sweep.
+pub const SWEEP_DUE: &str = "Sweep Due";
+
 /// The names of one EcrCleanup's parts.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Names {
@@ -83,6 +86,11 @@ impl Names {
     /// The bus's rule that hands due checks to `check-images`.
     pub fn checks_rule(&self) -> String {
         shortened(format!("{}-checks", self.part()), LONGEST_RULE)
+    }
+
+    /// The bus's rule that hands due sweeps to `sweep`.
+    pub fn sweeps_rule(&self) -> String {
+        shortened(format!("{}-sweeps", self.part()), LONGEST_RULE)
     }
 
     /// The family of the coverage probe.
@@ -169,6 +177,7 @@ mod tests {
         assert_eq!(prod.part(), "ecr-cleanup-prod-accounts");
         assert_eq!(prod.task_definitions_rule(), "ecr-cleanup-prod-accounts-task-definitions");
         assert_eq!(prod.checks_rule(), "ecr-cleanup-prod-accounts-checks");
+        assert_eq!(prod.sweeps_rule(), "ecr-cleanup-prod-accounts-sweeps");
         assert_eq!(prod.probe_family(), "ecr-cleanup-prod-accounts-probe");
     }
 

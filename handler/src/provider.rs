@@ -28,6 +28,7 @@ mod resume;
 mod schedule_group;
 mod stack_set;
 mod step;
+mod sweep_schedule;
 
 use std::time::Duration;
 
@@ -89,13 +90,15 @@ enum Component {
     ScheduleGroup,
     EventBus,
     Aggregator,
+    SweepSchedule,
     StackSet,
 }
 
 impl Component {
     /// First what others point to.
-    const CREATION: [Self; 4] = [Self::ScheduleGroup, Self::EventBus, Self::Aggregator, Self::StackSet];
-    /// Workload rules go before the bus they forward to, and the schedules before the bus they fire into.
+    const CREATION: [Self; 5] =
+        [Self::ScheduleGroup, Self::EventBus, Self::Aggregator, Self::SweepSchedule, Self::StackSet];
+    /// Workload rules go before the bus they forward to, and the schedules, with their group, before the bus they fire into.
     const REMOVAL: [Self; 4] = [Self::StackSet, Self::ScheduleGroup, Self::EventBus, Self::Aggregator];
 }
 
@@ -232,7 +235,7 @@ impl Provider {
     /// Brings every component to the goal, each for as long as an invocation may wait for it.
     async fn reach(&self, goal: Goal<'_>) -> Result<Reached, StepError> {
         for component in goal.order() {
-            if let Reached::Waiting(what) = self.until_done(component, goal).await? {
+            if let Reached::Waiting(what) = self.until_done(*component, goal).await? {
                 return Ok(Reached::Waiting(what));
             }
         }
@@ -261,6 +264,11 @@ impl Provider {
             (Component::EventBus, Goal::Absent(identity)) => event_bus::remove(events, identity).await,
             (Component::Aggregator, Goal::Present(desired)) => aggregator::converge(config, desired).await,
             (Component::Aggregator, Goal::Absent(identity)) => aggregator::remove(config, identity).await,
+            (Component::SweepSchedule, Goal::Present(desired)) => {
+                sweep_schedule::converge(scheduler, desired, self.clock.now()).await
+            }
+            // It goes with its group.
+            (Component::SweepSchedule, Goal::Absent(_)) => Ok(Progress::Done),
             (Component::StackSet, Goal::Present(desired)) => stack_set::converge(cloudformation, desired).await,
             (Component::StackSet, Goal::Absent(identity)) => stack_set::remove(cloudformation, identity).await,
         }
@@ -277,10 +285,10 @@ enum Goal<'a> {
 }
 
 impl Goal<'_> {
-    fn order(self) -> [Component; 4] {
+    fn order(self) -> &'static [Component] {
         match self {
-            Self::Present(_) => Component::CREATION,
-            Self::Absent(_) => Component::REMOVAL,
+            Self::Present(_) => &Component::CREATION,
+            Self::Absent(_) => &Component::REMOVAL,
         }
     }
 }

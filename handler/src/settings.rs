@@ -18,6 +18,7 @@ use crate::opt_in::OptInTag;
 use crate::region::Region;
 use crate::repository::Registry;
 use crate::tag_pattern::TagPattern;
+use crate::task_definition::FamilyPattern;
 use crate::text::{Quoted, validated_text};
 
 /// The version of the settings' shape that this code reads and writes.
@@ -156,6 +157,22 @@ pub struct Settings {
     /// What becomes of unused images.
     #[serde(default, skip_serializing_if = "Action::is_delete")]
     pub action: Action,
+    /// What becomes of images that no task definition of any status names.
+    #[serde(default = "checked", skip_serializing_if = "Handling::is_check")]
+    pub never_deployed_images: Handling,
+    /// Hours after its push from which such an image is checked.
+    #[serde(default, skip_serializing_if = "NeverDeployedAfterHours::is_default")]
+    never_deployed_after_hours: NeverDeployedAfterHours,
+    /// What becomes of untagged images that belong to no index and no subject.
+    #[serde(default = "kept", skip_serializing_if = "Handling::is_keep")]
+    pub untagged_images: Handling,
+    /// How many of the newest ACTIVE revisions of a family of [`Self::service_only_families`] are a use by themselves; all
+    /// of them if it is zero.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub active_revisions_per_family: u32,
+    /// Families that nothing but services starts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub service_only_families: Vec<FamilyPattern>,
     /// Present exactly where the kind of workloads is `organization`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub organization: Option<Organization>,
@@ -192,6 +209,55 @@ pub enum Action {
 impl Action {
     fn is_delete(&self) -> bool {
         *self == Self::Delete
+    }
+}
+
+/// What becomes of images of a kind that nothing is known to use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Handling {
+    /// They stay.
+    Keep,
+    /// They are checked like all others.
+    Check,
+}
+
+impl Handling {
+    fn is_keep(&self) -> bool {
+        *self == Self::Keep
+    }
+
+    fn is_check(&self) -> bool {
+        *self == Self::Check
+    }
+}
+
+fn kept() -> Handling {
+    Handling::Keep
+}
+
+fn checked() -> Handling {
+    Handling::Check
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+/// 1 to 8760, and two weeks if nothing is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+struct NeverDeployedAfterHours(RollbackWindowHours);
+
+impl Default for NeverDeployedAfterHours {
+    fn default() -> Self {
+        Self(RollbackWindowHours(336))
+    }
+}
+
+impl NeverDeployedAfterHours {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
     }
 }
 
@@ -283,6 +349,16 @@ pub struct Choices {
     pub outside_pullers: OutsidePullers,
     /// See [`Settings::action`].
     pub action: Action,
+    /// See [`Settings::never_deployed_images`].
+    pub never_deployed_images: Handling,
+    /// See [`Settings::never_deployed_after`], in hours.
+    pub never_deployed_after_hours: u16,
+    /// See [`Settings::untagged_images`].
+    pub untagged_images: Handling,
+    /// See [`Settings::active_revisions_per_family`].
+    pub active_revisions_per_family: u32,
+    /// See [`Settings::service_only_families`].
+    pub service_only_families: Vec<FamilyPattern>,
     /// See [`Settings::organization`].
     pub organization: Option<Organization>,
 }
@@ -313,6 +389,11 @@ impl Settings {
             uncovered_accounts: choices.uncovered_accounts,
             outside_pullers: choices.outside_pullers,
             action: choices.action,
+            never_deployed_images: choices.never_deployed_images,
+            never_deployed_after_hours: NeverDeployedAfterHours(choices.never_deployed_after_hours.try_into()?),
+            untagged_images: choices.untagged_images,
+            active_revisions_per_family: choices.active_revisions_per_family,
+            service_only_families: choices.service_only_families,
             organization: choices.organization,
             names,
         };
@@ -338,6 +419,11 @@ impl Settings {
     pub fn keep_pulled_within(&self) -> SignedDuration {
         let given = self.keep_pulled_within_hours.map(|hours| SignedDuration::from_hours(hours.0.into()));
         given.unwrap_or(SignedDuration::ZERO).max(self.rollback_window())
+    }
+
+    /// How long after its push an image that no task definition ever named stays at least.
+    pub fn never_deployed_after(&self) -> SignedDuration {
+        SignedDuration::from_hours(self.never_deployed_after_hours.0.0.into())
     }
 
     /// Whether a registry is one of those that are cleaned up: the hub's, in the regions of the settings.
@@ -468,6 +554,11 @@ mod tests {
             keep_tag_patterns: vec!["prod-*".parse().unwrap()],
             keep_pulled_within_hours: None,
             uncovered_accounts: BTreeSet::new(),
+            never_deployed_images: Handling::Check,
+            never_deployed_after_hours: 336,
+            untagged_images: Handling::Keep,
+            active_revisions_per_family: 0,
+            service_only_families: Vec::new(),
             outside_pullers: OutsidePullers::Keep,
             action: Action::Delete,
             organization: None,

@@ -34,21 +34,24 @@ fn check(text: &str) -> Result<(), TagPatternError> {
 impl TagPattern {
     /// Whether the whole tag fits the pattern.
     pub fn matches(&self, tag: &Tag) -> bool {
-        let Some((first, rest)) = self.as_str().split_once('*') else {
-            return self.as_str() == tag.as_str();
-        };
-        let Some(mut left) = tag.as_str().strip_prefix(first) else { return false };
-        let mut parts: Vec<&str> = rest.split('*').collect();
-        let last = parts.pop().unwrap_or("");
-        // The leftmost place for each part leaves the most room for those that follow.
-        for part in parts {
-            match left.find(part) {
-                Some(at) => left = &left[at + part.len()..],
-                None => return false,
-            }
-        }
-        left.ends_with(last)
+        fits(self.as_str(), tag.as_str())
     }
+}
+
+/// Whether the whole text fits a pattern in which `*` stands for any characters or none.
+pub(crate) fn fits(pattern: &str, text: &str) -> bool {
+    let Some((first, rest)) = pattern.split_once('*') else { return pattern == text };
+    let Some(mut left) = text.strip_prefix(first) else { return false };
+    let mut parts: Vec<&str> = rest.split('*').collect();
+    let last = parts.pop().unwrap_or("");
+    // The leftmost place for each part leaves the most room for those that follow.
+    for part in parts {
+        match left.find(part) {
+            Some(at) => left = &left[at + part.len()..],
+            None => return false,
+        }
+    }
+    left.ends_with(last)
 }
 
 #[cfg(test)]

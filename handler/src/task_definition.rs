@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::account::{AccountId, AccountIdError};
 use crate::region::{Region, RegionError};
+use crate::tag_pattern::fits;
 use crate::text::{Quoted, validated_text};
 
 validated_text! {
@@ -29,6 +30,36 @@ fn check_family(text: &str) -> Result<(), FamilyError> {
         Ok(())
     } else {
         Err(FamilyError::Malformed(Quoted::of(text)))
+    }
+}
+
+validated_text! {
+    /// A pattern for families: up to 255 of a family's characters, and at most four times `*` for any of them or none.
+    FamilyPattern, FamilyPatternError, check_family_pattern
+}
+
+/// Why a text is no pattern for families.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FamilyPatternError {
+    /// Not as above.
+    #[error("family pattern {0} is not 1 to 255 letters, digits, '_' and '-', and at most four '*'")]
+    Malformed(Quoted),
+}
+
+fn check_family_pattern(text: &str) -> Result<(), FamilyPatternError> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'*');
+    let wildcards = text.bytes().filter(|&b| b == b'*').count();
+    if (1..=255).contains(&text.len()) && text.bytes().all(allowed) && wildcards <= 4 {
+        Ok(())
+    } else {
+        Err(FamilyPatternError::Malformed(Quoted::of(text)))
+    }
+}
+
+impl FamilyPattern {
+    /// Whether the whole family fits the pattern.
+    pub fn matches(&self, family: &Family) -> bool {
+        fits(self.as_str(), family.as_str())
     }
 }
 

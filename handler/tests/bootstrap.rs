@@ -125,7 +125,7 @@ async fn a_batch_is_taken_from_the_runtime_api_and_answered() {
 
 #[test]
 fn an_unknown_function_is_named_and_not_started() {
-    for handler in ["sweep", "it's"] {
+    for handler in ["sweeper", "it's"] {
         let output = bootstrap(handler, "127.0.0.1:9").spawn().unwrap().wait_with_output().unwrap();
         assert!(!output.status.success(), "{handler}");
         let lines = log_lines(&output);

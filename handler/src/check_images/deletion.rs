@@ -13,7 +13,7 @@
 //! # Caveats
 //! Between the second look and the deletion a tag can still be added. Where tags cannot move that keeps the image, unless
 //! it had none at all; elsewhere the image may go with its new tag.
-//! A crash after the image and before its children leaves those without tag and index: the sweep finds them.
+//! A crash after the image and before its children leaves those without tag and index: whoever calls has them checked later.
 
 use std::collections::BTreeMap;
 
@@ -106,7 +106,7 @@ pub async fn delete(
         agreed.iter().map(|image| (image.image().digest.clone(), ids_of(image.image(), image.mutability()))).collect();
     let mut first = send(ecr, repository, ids).await;
     confirm(ecr, repository, &agreed, &mut first).await;
-    // What hung on the images that are gone now. Where it fails, the sweep finds it later.
+    // What hung on the images that are gone now. Where it fails, it is checked later.
     let rest: BTreeMap<&Digest, Vec<&ImageFacts>> = agreed
         .iter()
         .filter(|image| matches!(first.get(&image.image().digest), Some(Sent::Gone)))

@@ -138,6 +138,25 @@ pub struct Evidence {
     pub coverage: Found<Covered>,
     /// The latest event about the image that its schedule carries.
     pub last_change: Timestamp,
+    /// Why the image is a candidate.
+    pub candidacy: Candidacy,
+}
+
+/// Why an image is a candidate for deletion: what its check was scheduled for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Candidacy {
+    /// An event said that a task definition named it. Otherwise a sweep found it, and whether one ever did is for the
+    /// evidence to say.
+    pub named: bool,
+    /// It was a child or an attachment of an image whose deletion was begun here.
+    pub orphan: bool,
+}
+
+impl Candidacy {
+    /// Whether a task definition ever named the image, or what it belonged to, as far as this and Config tell.
+    pub fn was_deployed(self, last_named: Option<Timestamp>) -> bool {
+        self.named || self.orphan || last_named.is_some()
+    }
 }
 
 /// What the opt-in tag of a repository says.

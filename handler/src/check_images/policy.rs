@@ -10,6 +10,7 @@ use jiff::SignedDuration;
 use super::evidence::Participation;
 use crate::image::Tag;
 use crate::opt_in::OptInTag;
+use crate::settings::{Action, Handling, Settings};
 use crate::tag_pattern::TagPattern;
 
 /// Under which rules an image is judged.
@@ -22,9 +23,22 @@ pub struct Policy {
     dry_run: bool,
     ecs_only: bool,
     archives: bool,
+    never_deployed: Handling,
+    never_deployed_after: SignedDuration,
+    untagged: Handling,
 }
 
 impl Policy {
+    /// The rules that an EcrCleanup's settings make.
+    pub fn of(settings: &Settings) -> Self {
+        let newest = settings.keep_newest_images as usize;
+        Self::new(settings.rollback_window(), newest, settings.keep_tag_patterns.clone(), settings.dry_run)
+            .keeping_pulled(settings.keep_pulled_within())
+            .archiving(settings.action == Action::Archive)
+            .handling_never_deployed(settings.never_deployed_images, settings.never_deployed_after())
+            .handling_untagged(settings.untagged_images)
+    }
+
     /// The rules of an EcrCleanup: the rollback window, how many newest images stay, which tags protect (`*` stands for
     /// any characters), and whether anything is deleted at all.
     pub fn new(
@@ -41,6 +55,9 @@ impl Policy {
             dry_run,
             ecs_only: false,
             archives: false,
+            never_deployed: Handling::Check,
+            never_deployed_after: SignedDuration::ZERO,
+            untagged: Handling::Check,
         }
     }
 
@@ -54,6 +71,18 @@ impl Policy {
     #[must_use]
     pub fn archiving(self, archives: bool) -> Self {
         Self { archives, ..self }
+    }
+
+    /// These rules with what becomes of images that no task definition ever named, and from which age they are checked.
+    #[must_use]
+    pub fn handling_never_deployed(self, never_deployed: Handling, never_deployed_after: SignedDuration) -> Self {
+        Self { never_deployed, never_deployed_after, ..self }
+    }
+
+    /// These rules with what becomes of untagged images that belong to no index and no subject.
+    #[must_use]
+    pub fn handling_untagged(self, untagged: Handling) -> Self {
+        Self { untagged, ..self }
     }
 
     /// Whether unused images are archived and not deleted.
@@ -77,7 +106,25 @@ impl Policy {
             // Only the repository's owner can say that none but ECS pulls from it.
             ecs_only: repository.ecs_only,
             archives: self.archives,
+            never_deployed: self.never_deployed,
+            never_deployed_after: self.never_deployed_after,
+            untagged: self.untagged,
         }
+    }
+
+    /// Whether images stay that no task definition ever named.
+    pub fn keeps_never_deployed(&self) -> bool {
+        self.never_deployed == Handling::Keep
+    }
+
+    /// How long after its push an image stays at least that no task definition ever named.
+    pub fn never_deployed_after(&self) -> SignedDuration {
+        self.never_deployed_after
+    }
+
+    /// Whether untagged images stay that belong to no index and no subject.
+    pub fn keeps_untagged(&self) -> bool {
+        self.untagged == Handling::Keep
     }
 
     /// How long after the last change that concerns an image it stays at least.

@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 use crate::account::AccountId;
 use crate::image::{Digest, Tag};
 use crate::repository::Repository;
-use crate::task_definition::TaskDefinitionArn;
+use crate::task_definition::{Family, TaskDefinitionArn};
 
 /// `Expression` of `SelectAggregateResourceConfig` has 1 to 4,096 characters.
 const MAX_EXPRESSION: usize = 4096;
@@ -114,7 +114,11 @@ const IMAGE: &str = "configuration.ContainerDefinitions.Image";
 pub fn runners() -> String {
     let mut columns = BTreeSet::from(["configuration.Cluster"]);
     columns.extend(TASK_DEFINITION_RUNNERS.iter().map(|runner| runner.task_definition_at));
-    let conditions = TASK_DEFINITION_RUNNERS
+    format!("SELECT {} WHERE {}", columns_of(columns), runner_conditions())
+}
+
+fn runner_conditions() -> String {
+    TASK_DEFINITION_RUNNERS
         .iter()
         .map(|TaskDefinitionRunner { resource_type, task_definition_at, always }| {
             if *always {
@@ -124,23 +128,25 @@ pub fn runners() -> String {
             }
         })
         .collect::<Vec<_>>()
-        .join(" OR ");
-    format!("SELECT {} WHERE {conditions}", columns_of(columns))
+        .join(" OR ")
 }
 
 /// All resources outside ECS that name an image of the hub's registries.
 pub fn other_users(hub: &AccountId) -> String {
-    let mut columns = BTreeSet::new();
+    let columns = IMAGE_USERS.iter().flat_map(|user| user.images_at.iter().copied().chain(user.digest_at)).collect();
+    format!("SELECT {} WHERE {}", columns_of(columns), user_conditions(hub))
+}
+
+fn user_conditions(hub: &AccountId) -> String {
     let mut conditions = Vec::new();
-    for ImageUser { resource_type, images_at, digest_at, only } in IMAGE_USERS {
-        columns.extend(images_at.iter().copied().chain(*digest_at));
+    for ImageUser { resource_type, images_at, only, .. } in IMAGE_USERS {
         // A LIKE that begins with the account id covers all of its registries, whatever the host's form and region.
         let named = images_at.iter().map(|at| format!("{at} LIKE '{hub}.dkr%'"));
         for condition in named.chain(only.map(str::to_owned)) {
             conditions.push(format!("(resourceType = '{resource_type}' AND {condition})"));
         }
     }
-    format!("SELECT {} WHERE {}", columns_of(columns), conditions.join(" OR "))
+    conditions.join(" OR ")
 }
 
 fn columns_of(configuration: BTreeSet<&str>) -> String {
@@ -156,6 +162,36 @@ pub fn probes(family: &str) -> Result<String, NotLiteral> {
          'AWS::ECS::TaskDefinition' AND configuration.Family = {} AND configuration.Status = 'ACTIVE'",
         literal(family)?
     ))
+}
+
+/// All ACTIVE revisions of these families, in whatever account.
+pub fn active_revisions<'a>(families: impl IntoIterator<Item = &'a Family>) -> Result<Vec<String>, NotLiteral> {
+    let families = families.into_iter().map(|family| literal(family.as_str())).collect::<Result<Vec<_>, _>>()?;
+    let head = "SELECT arn, accountId, awsRegion, configuration.Status WHERE resourceType = 'AWS::ECS::TaskDefinition' \
+         AND configuration.Status = 'ACTIVE' AND configuration.Family IN (";
+    Ok(pack(head, &families, ", ", ")"))
+}
+
+/// Everything that uses images of the hub's registries or could run what uses them: task definitions of any status that name
+/// such an image, and whatever [`runners`] and [`other_users`] ask for.
+pub fn everything(hub: &AccountId) -> String {
+    let revisions = format!("(resourceType = '{TASK_DEFINITION}' AND {IMAGE} LIKE '{hub}.dkr%')");
+    let mut columns = user_columns();
+    columns.extend([IMAGE, "configuration.Status"]);
+    let (runners, others) = (runner_conditions(), user_conditions(hub));
+    format!("SELECT {}, configurationItemCaptureTime WHERE {revisions} OR {runners} OR {others}", columns_of(columns))
+}
+
+/// What [`runners`] and [`other_users`] ask for, in one query.
+pub fn users(hub: &AccountId) -> String {
+    format!("SELECT {} WHERE {} OR {}", columns_of(user_columns()), runner_conditions(), user_conditions(hub))
+}
+
+fn user_columns() -> BTreeSet<&'static str> {
+    let mut columns = BTreeSet::from(["configuration.Cluster"]);
+    columns.extend(TASK_DEFINITION_RUNNERS.iter().map(|runner| runner.task_definition_at));
+    columns.extend(IMAGE_USERS.iter().flat_map(|user| user.images_at.iter().copied().chain(user.digest_at)));
+    columns
 }
 
 /// Every recorder that is recorded itself.
@@ -212,14 +248,35 @@ pub fn revisions<'a>(
     let references = references.iter().map(|reference| literal(reference)).collect::<Result<Vec<_>, _>>()?;
     let mut prefixes = Vec::new();
     for name in names.iter().filter(|name| !name.contains('_')) {
-        prefixes.push(format!("{IMAGE} = {}", literal(name)?));
-        prefixes.push(format!("{IMAGE} LIKE {}", prefix_literal(&format!("{name}:"))?));
-        prefixes.push(format!("{IMAGE} LIKE {}", prefix_literal(&format!("{name}@"))?));
+        prefixes.extend(namings(name)?);
     }
     Ok(RevisionQueries {
         exact: pack(&format!("{REVISION}{IMAGE} IN ("), &references, ", ", ")"),
         by_repository: pack(&format!("{REVISION}("), &prefixes, " OR ", ")"),
     })
+}
+
+/// The queries for the task definitions that name a repository, by whatever tag or digest. What they find may name others: a
+/// pattern ends before the first `_` of the repository's name, as AWS does not say whether it accepts that wildcard inside
+/// one.
+pub fn naming(repository: &Repository) -> Result<Vec<String>, NotLiteral> {
+    let mut prefixes = Vec::new();
+    for name in repository.spellings() {
+        match name.split_once('_') {
+            None => prefixes.extend(namings(&name)?),
+            Some((begin, _)) => prefixes.push(format!("{IMAGE} LIKE {}", prefix_literal(begin)?)),
+        }
+    }
+    Ok(pack(&format!("{REVISION}("), &prefixes, " OR ", ")"))
+}
+
+/// The conditions on which an image is of the repository that is spelled so.
+fn namings(name: &str) -> Result<[String; 3], NotLiteral> {
+    Ok([
+        format!("{IMAGE} = {}", literal(name)?),
+        format!("{IMAGE} LIKE {}", prefix_literal(&format!("{name}:"))?),
+        format!("{IMAGE} LIKE {}", prefix_literal(&format!("{name}@"))?),
+    ])
 }
 
 /// Text that may not stand in a query.

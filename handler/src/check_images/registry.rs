@@ -313,12 +313,24 @@ fn cosign_subject(tag: &Tag) -> Option<Digest> {
     format!("sha256:{hex}").parse().ok()
 }
 
+/// For each image what is attached to it, whether the image is still there or not.
+pub fn attached(images: &Images) -> BTreeMap<Digest, Vec<&ImageFacts>> {
+    let mut attached: BTreeMap<Digest, Vec<&ImageFacts>> = BTreeMap::new();
+    for artifact in images.values() {
+        if let Some(subject) = subject_of(artifact) {
+            attached.entry(subject).or_default().push(artifact);
+        }
+    }
+    attached
+}
+
 /// How an image hangs together with the others of its repository; `used` tells which have a use of their own.
 pub fn relations(
     image: &ImageFacts,
     images: &Images,
     children: &Children,
     parents: &BTreeMap<Digest, BTreeSet<Digest>>,
+    attached: &BTreeMap<Digest, Vec<&ImageFacts>>,
     used: impl Fn(&Digest) -> bool,
 ) -> Relations {
     let no_parents = BTreeSet::new();
@@ -333,11 +345,9 @@ pub fn relations(
             has_other_parent: parents_of(&child.digest).iter().any(|parent| *parent != image.digest),
         })
         .collect();
-    let holds =
-        |subject: &Digest| *subject == image.digest || listed.iter().any(|child| child.image.digest == *subject);
-    let attachments = images
-        .values()
-        .filter_map(|artifact| Some((artifact, subject_of(artifact).filter(&holds)?)))
+    let subjects = std::iter::once(&image.digest).chain(listed.iter().map(|child| &child.image.digest));
+    let attachments = subjects
+        .flat_map(|subject| attached.get(subject).into_iter().flatten().map(|artifact| (*artifact, subject.clone())))
         .map(|(artifact, subject)| Attachment {
             image: artifact.clone(),
             needed_elsewhere: artifact.tags.iter().any(|tag| cosign_subject(tag).as_ref() != Some(&subject))
@@ -427,13 +437,13 @@ mod tests {
     fn an_index_is_related_to_children_parents_and_attachments() {
         let (images, children) = repository();
         let parents = parents(&children);
-        let relations = |n| relations(&images[&digest(n)], &images, &children, &parents, |_| false);
+        let relations = |n| relations(&images[&digest(n)], &images, &children, &parents, &attached(&images), |_| false);
         let index = relations(1);
         let shared: Vec<bool> = index.children.iter().map(|child| child.has_other_parent).collect();
         assert_eq!(shared, [false, true]);
         let attached: Vec<(Digest, bool)> =
             index.attachments.iter().map(|a| (a.image.digest.clone(), a.needed_elsewhere)).collect();
-        assert_eq!(attached, [(digest(5), false), (digest(6), false), (digest(7), true)]);
+        assert_eq!(attached, [(digest(6), false), (digest(7), true), (digest(5), false)]);
         assert_eq!(relations(3).parents, [digest(1), digest(4)].into());
         assert_eq!(relations(5).attached_to, Some(digest(2)));
         assert_eq!(relations(6).attached_to, Some(digest(1)));

@@ -6,13 +6,24 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::queries::{IMAGE_USERS, SERVICE, TASK_DEFINITION_RUNNERS};
+use super::queries::{IMAGE_USERS, SERVICE, TASK_DEFINITION, TASK_DEFINITION_RUNNERS};
 use super::usage::{OtherUser, Revision, RevisionStatus, Runner};
 use crate::account::AccountId;
 use crate::image::ImageReference;
 use crate::region::Region;
 use crate::task_definition::TaskDefinitionArn;
 use crate::text::Quoted;
+
+/// What a row tells of.
+#[derive(Debug)]
+pub enum Seen {
+    /// A revision of a task definition.
+    Revision(Revision),
+    /// Something that runs task definitions.
+    Runner(Runner),
+    /// Something else that uses images.
+    OtherUser(OtherUser),
+}
 
 /// One row: a JSON object in a string, as the aggregator answers.
 #[derive(Debug)]
@@ -96,6 +107,29 @@ impl Row {
             images: hub_images(images, hub)?,
             captured_at: Some(captured),
         })
+    }
+
+    /// The row as the ARN of an ACTIVE revision.
+    pub fn active_revision(&self) -> Result<TaskDefinitionArn, String> {
+        let arn: TaskDefinitionArn = self.parsed("arn")?;
+        let active = self.required("configuration.Status")? == "ACTIVE";
+        if self.place()? == (arn.account.clone(), arn.region.clone()) && active {
+            Ok(arn)
+        } else {
+            Err(self.unreadable("arn"))
+        }
+    }
+
+    /// The row of a query for several kinds of resources, as what it is.
+    pub fn seen(&self, hub: &AccountId) -> Result<Seen, String> {
+        let resource_type = self.required("resourceType")?;
+        if resource_type == TASK_DEFINITION {
+            self.revision(hub).map(Seen::Revision)
+        } else if TASK_DEFINITION_RUNNERS.iter().any(|runner| runner.resource_type == resource_type) {
+            self.runner().map(Seen::Runner)
+        } else {
+            self.other_user(hub).map(Seen::OtherUser)
+        }
     }
 
     /// The row as something that runs task definitions.

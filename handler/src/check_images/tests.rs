@@ -49,7 +49,7 @@ fn only_the_hub_can_ask_for_a_check_of_an_image_in_its_registries() {
 #[test]
 fn a_change_never_lies_in_the_future() {
     let now = at("2026-10-01T00:00:00Z");
-    assert_eq!(due(&envelope(|_| {}), now).unwrap().last_change, now);
+    assert_eq!(due(&envelope(|_| {}), now).unwrap()[0].last_change, now);
 }
 
 #[test]
@@ -63,7 +63,8 @@ fn checks_of_one_image_become_one_that_knows_the_latest_of_all() {
             message["event"]["detail"]["lastChange"] = json!(change);
             message["event"]["detail"]["postponements"] = json!(postponements);
         });
-        add(&mut requests, envelope.settings.clone(), due(&envelope, now).unwrap(), message.into(), fresh);
+        let [due] = &due(&envelope, now).unwrap()[..] else { panic!("one image") };
+        add(&mut requests, envelope.settings.clone(), due.clone(), message.into(), fresh);
     }
     let [request] = &requests[..] else { panic!("{requests:?}") };
     let merged = request.repositories.values().next().unwrap().values().next().unwrap();
@@ -81,8 +82,14 @@ fn missing_evidence_is_waited_for_longer_each_time_and_at_most_a_day() {
 #[test]
 fn only_missing_evidence_counts_as_a_postponement() {
     let now = at("2026-11-02T10:00:00Z");
-    let check = due(&envelope(|_| {}), now).unwrap();
-    let due = Due { last_change: check.last_change, postponements: 2, messages: BTreeSet::new(), fresh: true };
+    let check = due(&envelope(|_| {}), now).unwrap().remove(0);
+    let due = Due {
+        last_change: check.last_change,
+        postponements: 2,
+        candidacy: check.candidacy(),
+        messages: BTreeSet::new(),
+        fresh: true,
+    };
     let missing = Postponement::Missing(vec![Because::new(Gap::Usage, "throttled")]);
     let later = put_off(&check.repository, &check.digest, &due, &missing, now);
     assert_eq!((later.postponements, later.not_before), (3, now + SignedDuration::from_mins(60)));

@@ -9,7 +9,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::evidence::{
-    Attachment, Because, Child, Evidence, Gap, ImageFacts, ImageKind, Mutability, Participation, Presence,
+    Attachment, Because, Candidacy, Child, Evidence, Gap, ImageFacts, ImageKind, Mutability, Participation, Presence,
     StorageStatus, Use,
 };
 use super::policy::Policy;
@@ -58,6 +58,10 @@ pub enum KeepReason {
     PullThroughCache(String),
     /// It is an index and would be archived: ECR no longer shows what an archived index lists.
     IndexNotArchived,
+    /// No task definition of any status names it, and `NeverDeployedImages` is `Keep`.
+    NeverDeployed,
+    /// It has no tag, and `UntaggedImages` is `Keep`.
+    Untagged,
     /// It would be deleted, were it not for `DryRun`.
     DryRun,
 }
@@ -78,6 +82,8 @@ impl KeepReason {
             Self::PulledFromOutside(_) => "pulled-from-outside",
             Self::PullThroughCache(_) => "pull-through-cache",
             Self::IndexNotArchived => "index-not-archived",
+            Self::NeverDeployed => "never-deployed",
+            Self::Untagged => "untagged",
             Self::DryRun => "dry-run",
         }
     }
@@ -105,6 +111,8 @@ impl KeepReason {
             Self::IndexNotArchived => {
                 "it is an index, and once it were archived ECR would not show any more which images it needs".into()
             }
+            Self::NeverDeployed => "no task definition names it, and NeverDeployedImages is Keep".into(),
+            Self::Untagged => "it has no tag, and UntaggedImages is Keep".into(),
             Self::DryRun => "DryRun: it would have been deleted".into(),
         }
     }
@@ -202,6 +210,7 @@ struct Complete<'a> {
     attachments: &'a [Attachment],
     last_named: Option<Timestamp>,
     last_change: Timestamp,
+    candidacy: Candidacy,
 }
 
 impl<'a> Complete<'a> {
@@ -220,6 +229,7 @@ impl<'a> Complete<'a> {
             last_named,
             coverage,
             last_change,
+            candidacy,
         } = evidence;
         let gaps: Vec<Because> = [
             participation.missing(),
@@ -261,6 +271,7 @@ impl<'a> Complete<'a> {
                     attachments: &relations.attachments,
                     last_named: *last_named,
                     last_change: *last_change,
+                    candidacy: *candidacy,
                 })
             }
             _ => Err(deduplicated(gaps)),
@@ -269,24 +280,83 @@ impl<'a> Complete<'a> {
 
     /// When the image may be deleted at the earliest, and what that follows from.
     fn earliest(&self, policy: &Policy) -> (Timestamp, String) {
-        let mut moments = vec![(after(self.last_change, policy.rollback_window()), "the last event about it")];
-        if let Some(named) = self.last_named {
-            moments
-                .push((after(named, policy.rollback_window()), "the last change of a task definition that names it"));
-        }
         // An image is pulled through its index and pushed before it, so the children's times concern the index too.
-        for image in std::iter::once(self.image).chain(self.children.iter().map(|child| &child.image)) {
-            moments.push((after(image.pushed_at, policy.rollback_window()), "the last push"));
-            if let Some(pulled) = image.pulled_at {
-                moments.push((
-                    after(after(pulled, policy.keep_pulled()), PULL_TIME_LAG),
-                    "the last recorded pull (which may lag by 24 hours)",
-                ));
-            }
-        }
-        let (until, what) = moments.into_iter().max().unwrap_or((Timestamp::MAX, "nothing"));
-        (until, format!("too early: {what} is not long enough ago"))
+        let images = std::iter::once(self.image).chain(self.children.iter().map(|child| &child.image));
+        let never_deployed = (!self.candidacy.was_deployed(self.last_named)).then_some(self.image);
+        earliest(images, never_deployed, self.last_named, self.last_change, policy)
     }
+}
+
+/// When an image may be deleted at the earliest, and what that follows from: the latest of the pushes and recorded pulls of
+/// `images` (itself and its children), of what is known of task definitions that name it, and of the push of
+/// `never_deployed`, if it is one that none ever named.
+fn earliest<'a>(
+    images: impl Iterator<Item = &'a ImageFacts>,
+    never_deployed: Option<&ImageFacts>,
+    last_named: Option<Timestamp>,
+    last_change: Timestamp,
+    policy: &Policy,
+) -> (Timestamp, String) {
+    let window = policy.rollback_window();
+    let mut moments = vec![(after(last_change, window), "the last event about it")];
+    if let Some(named) = last_named {
+        moments.push((after(named, window), "the last change of a task definition that names it"));
+    }
+    for image in images {
+        moments.push((after(image.pushed_at, window), "the last push"));
+        if let Some(pulled) = image.pulled_at {
+            moments.push((
+                after(after(pulled, policy.keep_pulled()), PULL_TIME_LAG),
+                "the last recorded pull (which may lag by 24 hours)",
+            ));
+        }
+    }
+    if let Some(image) = never_deployed {
+        let until = after(image.pushed_at, policy.never_deployed_after());
+        moments.push((until, "the push of an image that no task definition names"));
+    }
+    let (until, what) = moments.into_iter().max().unwrap_or((Timestamp::MAX, "nothing"));
+    (until, format!("too early: {what} is not long enough ago"))
+}
+
+/// What the evidence that a repository's images share says of one of them: for whoever looks for candidates and does not
+/// decide.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Prospect {
+    /// It is known to stay, and why.
+    Kept(KeepReason),
+    /// It is too early for a check.
+    TooEarly,
+    /// A check will tell.
+    Candidate,
+    /// Something that the images share is missing.
+    Unknown(Because),
+}
+
+/// What may become of an image, as far as the evidence of [`Evidence::relations`], [`Evidence::uses`] and
+/// [`Evidence::last_named`] tells; other kinds may be missing. Nothing is deleted because of it.
+pub fn prospect(evidence: &Evidence, policy: &Policy, now: Timestamp) -> Prospect {
+    let Evidence { participation, image, relations, uses, last_named, last_change, candidacy, .. } = evidence;
+    let policy = match participation.known() {
+        Some(Participation::In(settings)) => &policy.with(settings),
+        _ => policy,
+    };
+    if let Some(reason) = kept(evidence, policy) {
+        return Prospect::Kept(reason);
+    }
+    let missing = [image.missing(), relations.missing(), uses.missing(), last_named.missing()];
+    if let Some(because) = missing.into_iter().flatten().next() {
+        return Prospect::Unknown(because.clone());
+    }
+    let (Some(Presence::Present(image)), Some(relations), Some(last_named)) =
+        (image.known(), relations.known(), last_named.known())
+    else {
+        return Prospect::Unknown(Because::new(Gap::Images, "the image is not there"));
+    };
+    let images = std::iter::once(image).chain(relations.children.iter().map(|child| &child.image));
+    let never_deployed = (!candidacy.was_deployed(*last_named)).then_some(image);
+    let (until, _) = earliest(images, never_deployed, *last_named, *last_change, policy);
+    if now < until { Prospect::TooEarly } else { Prospect::Candidate }
 }
 
 /// The same gap of several kinds is told once.
@@ -377,6 +447,19 @@ fn kept(evidence: &Evidence, policy: &Policy) -> Option<KeepReason> {
         && *newer < policy.keep_newest()
     {
         return Some(KeepReason::AmongNewest(policy.keep_newest()));
+    }
+    let candidacy = evidence.candidacy;
+    if policy.keeps_untagged()
+        && !candidacy.orphan
+        && let (Some(Presence::Present(image)), Some(_)) = (evidence.image.known(), evidence.relations.known())
+        && image.tags.is_empty()
+    {
+        // Neither listed by an index nor attached to a subject: those are reasons above.
+        return Some(KeepReason::Untagged);
+    }
+    let never_deployed = |last_named: &Option<Timestamp>| !candidacy.was_deployed(*last_named);
+    if policy.keeps_never_deployed() && evidence.last_named.known().is_some_and(never_deployed) {
+        return Some(KeepReason::NeverDeployed);
     }
     None
 }

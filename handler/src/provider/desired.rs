@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_cloudformation::types::CallAs;
-use provider_schema::{CallAs as Caller, Properties, WorkloadSource, scalar};
+use provider_schema::{CallAs as Caller, KeepOrCheck, Properties, WorkloadSource, scalar};
 use serde_json::{Value, json};
 
 use super::request::Request;
-use crate::names::{CHECK_DUE, EVENT_SOURCE, Kind, Names, sha256_hex};
+use crate::names::{CHECK_DUE, EVENT_SOURCE, Kind, Names, SWEEP_DUE, sha256_hex};
 use crate::opt_in::OptInTag;
-use crate::settings::{Action, Choices, Hub, Organization, OutsidePullers, Settings};
+use crate::settings::{Action, Choices, Handling, Hub, Organization, OutsidePullers, Settings};
 
 /// The tag that says which EcrCleanup made a part. Its value is [`Identity::owner`].
 pub(super) const OWNER_TAG: &str = "ecr-cleanup:owner";
@@ -222,7 +222,10 @@ pub struct Desired {
     pub(super) name: scalar::Name,
     pub(super) request_id: String,
     pub(super) bus_policy: Value,
-    pub(super) rules: [HubRule; 2],
+    pub(super) rules: [HubRule; 3],
+    /// When sweeps are due; never if there is none.
+    pub(super) sweep_schedule: Option<String>,
+    pub(super) settings: Settings,
     pub(super) targets: Targets,
     pub(super) regions: BTreeSet<String>,
     pub(super) template: &'static str,
@@ -279,6 +282,17 @@ impl Desired {
                     "detail-type": [CHECK_DUE],
                 }),
                 queue_arn: queue("ecr-cleanup-check-images"),
+                input_template: input_template.clone(),
+            },
+            HubRule {
+                name: identity.names.sweeps_rule(),
+                description: "Hands due sweeps to sweep".to_owned(),
+                pattern: json!({
+                    "source": [EVENT_SOURCE],
+                    "account": [hub.account.as_str()],
+                    "detail-type": [SWEEP_DUE],
+                }),
+                queue_arn: queue("ecr-cleanup-sweep"),
                 input_template,
             },
         ];
@@ -328,6 +342,8 @@ impl Desired {
             source,
             event_bus_arn,
             identity,
+            sweep_schedule: Some(properties.sweep_schedule.to_string()).filter(|schedule| schedule != "off"),
+            settings,
         })
     }
 }
@@ -343,6 +359,13 @@ where
     U: std::str::FromStr<Err: std::fmt::Display>,
 {
     value.to_string().parse().map_err(|error| format!("{path}: {error}"))
+}
+
+fn handling(value: KeepOrCheck) -> Handling {
+    match value {
+        KeepOrCheck::Keep => Handling::Keep,
+        KeepOrCheck::Check => Handling::Check,
+    }
 }
 
 fn settings(identity: &Identity, properties: &Properties, environment: &Environment) -> Result<Settings, String> {
@@ -394,6 +417,15 @@ fn settings(identity: &Identity, properties: &Properties, environment: &Environm
             provider_schema::Action::Delete => Action::Delete,
             provider_schema::Action::Archive => Action::Archive,
         },
+        never_deployed_images: handling(properties.never_deployed_images),
+        never_deployed_after_hours: same("NeverDeployedAfterHours", &properties.never_deployed_after_hours.get())?,
+        untagged_images: handling(properties.untagged_images),
+        active_revisions_per_family: properties.active_revisions_per_family.get(),
+        service_only_families: properties
+            .service_only_families
+            .iter()
+            .map(|pattern| same("ServiceOnlyFamilies", pattern))
+            .collect::<Result<_, _>>()?,
         organization,
     };
     let scheduler_role = same("SCHEDULER_ROLE_ARN", &environment.scheduler_role_arn)?;

@@ -9,6 +9,7 @@ use handler::opt_in::OptInTag;
 use handler::provider::Provider;
 use handler::schedule_checks::ScheduleChecks;
 use handler::settings::{Choices, Hub, Settings};
+use handler::sweep::Sweep;
 use serde_json::{Value, json};
 use simulated_aws::{AccountId, Function, FunctionContext, Region};
 
@@ -92,6 +93,14 @@ impl Installation {
     /// # Panics
     /// With what was refused, or what is dead.
     pub fn assert_healthy(&self, organization: &Organization) {
+        Self::assert_nothing_refused(organization);
+    }
+
+    /// The same, for an EcrCleanup with whatever properties.
+    ///
+    /// # Panics
+    /// With what was refused, or what is dead.
+    pub fn assert_nothing_refused(organization: &Organization) {
         let world = organization.aws.world();
         assert_eq!(world.refusals(), &[] as &[String], "the simulation refused");
         let denied: Vec<String> = world
@@ -104,7 +113,11 @@ impl Installation {
             .collect();
         assert_eq!(denied, [] as [String; 0], "IAM refused");
         drop(world);
-        for queue in ["ecr-cleanup-schedule-checks-dead-letters", "ecr-cleanup-check-images-dead-letters"] {
+        for queue in [
+            "ecr-cleanup-schedule-checks-dead-letters",
+            "ecr-cleanup-check-images-dead-letters",
+            "ecr-cleanup-sweep-dead-letters",
+        ] {
             let (hub, home) = (&organization.hub, organization.home());
             let url = organization.call(hub, home, "sqs", "GetQueueUrl", json!({"QueueName": queue}));
             let input = json!({"QueueUrl": url["QueueUrl"], "AttributeNames": ["ApproximateNumberOfMessages"]});
@@ -146,6 +159,15 @@ fn register_functions(organization: &Organization) {
             serde_json::to_value(function.handle(event).await).map_err(|error| error.to_string())
         }),
     );
+    world.register_function(
+        "sweep",
+        Function::new(|context: FunctionContext, payload: Value| async move {
+            let clients = Arc::new(Clients::new(context.sdk));
+            let function = Sweep::new(Arc::clone(&clients), clients.clock());
+            let event = serde_json::from_value(payload).map_err(|error| error.to_string())?;
+            serde_json::to_value(function.handle(event).await).map_err(|error| error.to_string())
+        }),
+    );
 }
 
 fn settings(organization: &Organization) -> Settings {
@@ -164,6 +186,11 @@ fn settings(organization: &Organization) -> Settings {
         uncovered_accounts: std::collections::BTreeSet::new(),
         outside_pullers: handler::settings::OutsidePullers::Keep,
         action: handler::settings::Action::Delete,
+        never_deployed_images: handler::settings::Handling::Check,
+        never_deployed_after_hours: 336,
+        untagged_images: handler::settings::Handling::Keep,
+        active_revisions_per_family: 0,
+        service_only_families: Vec::new(),
         organization: None,
     };
     Settings::new(names, hub, role.parse().expect("valid"), choices).expect("valid")

@@ -324,7 +324,8 @@ fn every_account_and_region_gets_its_rules_its_roles_its_probe_and_its_authoriza
     assert_eq!(source["AllAwsRegions"], true);
     let rules = call("events", "ListRules", json!({"EventBusName": PART}));
     let names: Vec<_> = rules["Rules"].as_array().into_iter().flatten().map(|rule| rule["Name"].clone()).collect();
-    assert_eq!(json!(names), json!([format!("{PART}-checks"), format!("{PART}-task-definitions")]));
+    let rules = ["checks", "sweeps", "task-definitions"].map(|rule| format!("{PART}-{rule}"));
+    assert_eq!(json!(names), json!(rules));
     assert_healthy(&organization);
 }
 
@@ -334,7 +335,8 @@ fn a_deletion_takes_pending_checks_along() {
     dropped_image(&organization, "v1");
     organization.hours(1);
     let pending = |organization: &Organization| {
-        organization.inventory().into_iter().filter(|item| item.listed_by == "scheduler:ListSchedules").count()
+        let checks = |item: &Item| item.listed_by == "scheduler:ListSchedules" && item.name.contains("/check-");
+        organization.inventory().into_iter().filter(checks).count()
     };
     assert_eq!(pending(&organization), 1);
     organization.delete_stack(CLEANUP_STACK).expect_status("DELETE_COMPLETE");

@@ -59,6 +59,29 @@ fn a_repository_with_a_wildcard_in_its_name_is_asked_for_by_exact_names() {
 }
 
 #[test]
+fn whatever_names_a_repository_is_found_by_patterns_that_end_before_a_wildcard() {
+    let [query] = &naming(&repository("my/old_shop")).unwrap()[..] else { panic!("one query") };
+    assert!(query.contains("Image LIKE '111111111111.dkr.ecr.eu-west-1.amazonaws.com/my/old%'"), "{query}");
+    assert!(!query.contains('_'), "{query}");
+    let [query] = &naming(&repository("shop")).unwrap()[..] else { panic!("one query") };
+    assert_eq!([query.clone()].to_vec(), revisions(&repository("shop"), []).unwrap().by_repository);
+}
+
+#[test]
+fn everything_is_what_the_single_queries_ask_for() {
+    let hub = "111111111111".parse().unwrap();
+    let (everything, users) = (everything(&hub), users(&hub));
+    for query in [&everything, &users] {
+        assert!(query.len() <= MAX_EXPRESSION, "{} characters", query.len());
+        for condition in [runners(), other_users(&hub)].map(|query| query.split_once(" WHERE ").unwrap().1.to_owned()) {
+            assert!(query.contains(&condition), "{condition} is not in {query}");
+        }
+    }
+    let named = "(resourceType = 'AWS::ECS::TaskDefinition' AND configuration.ContainerDefinitions.Image LIKE '111111111111.dkr%')";
+    assert!(everything.contains(named), "{everything}");
+}
+
+#[test]
 fn the_shared_queries_read_as_intended() {
     assert_eq!(
         runners(),

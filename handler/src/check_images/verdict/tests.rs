@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::check_images::evidence::{Covered, Found, OtherPullers, Relations};
 use crate::check_images::policy::RepositorySettings;
+use crate::settings::Handling;
 
 fn at(hours: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + hours * 3600).unwrap()
@@ -48,6 +49,7 @@ fn unused() -> Evidence {
         last_named: Found::Known(None),
         coverage: Found::Known(Covered { pairs: 1 }),
         last_change: at(0),
+        candidacy: Candidacy { named: true, orphan: false },
     }
 }
 
@@ -228,6 +230,7 @@ prop_compose! {
         participation in 0..4, mutability: bool, service: bool, outside: bool, gone in 0..8, tag in 0..3, pushed in 0i64..200,
         pulled in proptest::option::of(0i64..200), kind in 0..4, status in 0..6, parent: bool, newer in 0usize..6,
         used in 0..3, pinned in 0..4, named in proptest::option::of(0i64..200), change in 0i64..200, hidden in 0..(2 * KINDS),
+        by_event: bool, orphan: bool,
     ) -> Evidence {
         let facts = ImageFacts {
             tags: match tag { 0 => [].into(), 1 => ["v1".parse().unwrap()].into(), _ => ["keep-1".parse().unwrap()].into() },
@@ -259,6 +262,7 @@ prop_compose! {
             pinned: Found::Known(if pinned == 0 { vec![a_use()] } else { vec![] }),
             last_named: Found::Known(named.map(at)),
             coverage: Found::Known(Covered { pairs: 2 }),
+            candidacy: Candidacy { named: by_event, orphan },
             last_change: at(change),
         };
         if hidden < KINDS {
@@ -317,5 +321,76 @@ proptest! {
         prop_assert!(!deletes(&judge(&evidence, &dry, at(now))));
         let protected = judge(&evidence, &Policy::new(window, newest, vec!["v*".parse().unwrap()], false), at(now));
         prop_assert!(!deletes(&protected) || deletes(&judge(&evidence, &Policy::new(window, 0, vec![], false), at(now))));
+    }
+}
+
+/// An image that a sweep found, which no task definition ever named.
+fn never_deployed() -> Evidence {
+    Evidence { candidacy: Candidacy { named: false, orphan: false }, ..unused() }
+}
+
+#[test]
+fn an_image_that_no_task_definition_ever_named_stays_for_a_time_of_its_own_or_for_ever() {
+    let after = |hours| policy().handling_never_deployed(Handling::Check, SignedDuration::from_hours(hours));
+    let until = |evidence: &Evidence, policy: &Policy| match judge(evidence, policy, at(1)) {
+        Verdict::Postpone(Postponement::TooEarly { until, .. }) => until,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(until(&never_deployed(), &after(336)), at(336));
+    assert_eq!(until(&never_deployed(), &after(1)), at(24), "the rollback window holds as well");
+    assert!(deletes(&judge(&never_deployed(), &after(336), at(336))));
+    // Named by an event, by a revision of any status, or as part of what was: deployed.
+    let named = Evidence { last_named: Found::Known(Some(at(0))), ..never_deployed() };
+    let orphan = Evidence { candidacy: Candidacy { named: false, orphan: true }, ..never_deployed() };
+    for evidence in [&unused(), &named, &orphan] {
+        assert_eq!(until(evidence, &after(336)), at(24));
+    }
+    let keeping = policy().handling_never_deployed(Handling::Keep, SignedDuration::ZERO);
+    assert_eq!(judge(&never_deployed(), &keeping, at(1000)), Verdict::Keep(KeepReason::NeverDeployed));
+    for evidence in [&unused(), &named, &orphan] {
+        assert!(deletes(&judge(evidence, &keeping, at(1000))));
+    }
+    // Whether a revision names it is not known: nothing is concluded from that.
+    let unknown = Evidence { last_named: Found::Missing(Because::new(Gap::Usage, "throttled")), ..never_deployed() };
+    assert!(matches!(judge(&unknown, &keeping, at(1000)), Verdict::Postpone(Postponement::Missing(_))));
+}
+
+#[test]
+fn an_untagged_image_stays_unless_untagged_images_are_checked_or_it_is_an_orphan() {
+    let keeping = policy().handling_untagged(Handling::Keep);
+    assert_eq!(judge(&unused(), &keeping, at(1000)), Verdict::Keep(KeepReason::Untagged));
+    assert!(deletes(&judge(&unused(), &policy().handling_untagged(Handling::Check), at(1000))));
+    let orphan = Evidence { candidacy: Candidacy { named: false, orphan: true }, ..unused() };
+    assert!(deletes(&judge(&orphan, &keeping, at(1000))));
+    let tagged = ImageFacts { tags: ["v1".parse().unwrap()].into(), ..image(1) };
+    let tagged = Evidence { image: Found::Known(Presence::Present(tagged)), ..unused() };
+    assert!(deletes(&judge(&tagged, &keeping, at(1000))));
+}
+
+#[test]
+fn whoever_looks_for_candidates_needs_no_coverage_and_can_delete_nothing() {
+    let missing = || Because::new(Gap::Coverage, "not looked up");
+    let seen = Evidence {
+        coverage: Found::Missing(missing()),
+        pinned: Found::Missing(missing()),
+        pullers: Found::Missing(missing()),
+        mutability: Found::Missing(missing()),
+        ..unused()
+    };
+    assert_eq!(prospect(&seen, &policy(), at(1000)), Prospect::Candidate);
+    assert!(!deletes(&judge(&seen, &policy(), at(1000))));
+    assert_eq!(prospect(&seen, &policy(), at(1)), Prospect::TooEarly);
+    let used = Evidence { uses: Found::Known(vec![a_use()]), ..seen.clone() };
+    assert_eq!(prospect(&used, &policy(), at(1000)), Prospect::Kept(KeepReason::InUse(a_use())));
+    let unknown = Evidence { uses: Found::Missing(missing()), ..seen };
+    assert_eq!(prospect(&unknown, &policy(), at(1000)), Prospect::Unknown(missing()));
+}
+
+proptest! {
+    #[test]
+    fn what_a_check_would_delete_is_never_passed_over(evidence in any_evidence(), now in 0i64..400) {
+        if deletes(&judge(&evidence, &policy(), at(now))) {
+            prop_assert_eq!(prospect(&evidence, &policy(), at(now)), Prospect::Candidate);
+        }
     }
 }

@@ -290,7 +290,10 @@ impl Oracle {
                     self.tag_moved.get(name).is_none_or(|moved| *moved < *event || *moved > *event + ARRIVAL);
                 let is_child = repository.parents_of(&stored.digest).next().is_some();
                 let is_attached = stored.subject.is_some();
+                // `UntaggedImages` is `Keep`.
+                let is_tagged = repository.tags_of(&stored.digest).next().is_some();
                 if !may_be_lost
+                    && is_tagged
                     && unused
                     && tags_stood
                     && *since <= *event

@@ -1,0 +1,88 @@
+//! Families whose older ACTIVE revisions are no use by themselves.
+//!
+//! Where teams never deregister, every revision stays ACTIVE and every image in use. With `ActiveRevisionsPerFamily` the
+//! owner says that of the families of `ServiceOnlyFamilies` only the newest few can still be started, since nothing but
+//! services starts them. What services, task sets, rules and live deployments run stays a use, whatever its age.
+//!
+//! # Guarantees
+//! A revision is superseded only if so many newer ACTIVE ones of its family were seen in its account and region. What could
+//! not be asked is an error.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::aggregator::Aggregator;
+use super::evidence::{Because, Gap};
+use super::queries;
+use super::usage::{Revision, RevisionStatus};
+use crate::settings::Settings;
+use crate::task_definition::{Family, TaskDefinitionArn};
+
+/// `revisions`, with those that are superseded no longer counted as ACTIVE.
+///
+/// # Errors
+/// That of `revisions`, or the aggregator did not tell the families' other revisions.
+pub async fn without_superseded(
+    settings: &Settings,
+    aggregator: &Aggregator<'_>,
+    revisions: Result<Vec<Revision>, Because>,
+) -> Result<Vec<Revision>, Because> {
+    let mut revisions = revisions?;
+    let newest = settings.active_revisions_per_family as usize;
+    let families: BTreeSet<Family> = revisions
+        .iter()
+        .filter(|revision| newest > 0 && revision.status == RevisionStatus::Active)
+        .map(|revision| &revision.arn.family)
+        .filter(|family| settings.service_only_families.iter().any(|pattern| pattern.matches(family)))
+        .cloned()
+        .collect();
+    if families.is_empty() {
+        return Ok(revisions);
+    }
+    let unreadable = |error: queries::NotLiteral| Because::new(Gap::Usage, error.to_string());
+    let mut active = Vec::new();
+    for expression in queries::active_revisions(&families).map_err(unreadable)? {
+        active.extend(aggregator.select(Gap::Usage, &expression, |row| row.active_revision()).await?);
+    }
+    active.retain(|arn| families.contains(&arn.family));
+    let superseded = beyond_newest(active, newest);
+    for revision in &mut revisions {
+        if superseded.contains(&revision.arn) {
+            revision.status = RevisionStatus::Inactive;
+        }
+    }
+    Ok(revisions)
+}
+
+/// All but the `newest` of each family, account and region.
+fn beyond_newest(active: Vec<TaskDefinitionArn>, newest: usize) -> BTreeSet<TaskDefinitionArn> {
+    let mut families: BTreeMap<_, Vec<TaskDefinitionArn>> = BTreeMap::new();
+    for arn in active {
+        families.entry((arn.account.clone(), arn.region.clone(), arn.family.clone())).or_default().push(arn);
+    }
+    families
+        .into_values()
+        .flat_map(|mut revisions| {
+            revisions.sort_by_key(|arn| std::cmp::Reverse(arn.revision));
+            revisions.dedup();
+            revisions.into_iter().skip(newest)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arn(account: u64, family: &str, revision: u32) -> TaskDefinitionArn {
+        format!("arn:aws:ecs:eu-west-1:{account:012}:task-definition/{family}:{revision}").parse().unwrap()
+    }
+
+    #[test]
+    fn the_newest_of_each_family_and_account_stay() {
+        let active = vec![arn(2, "web", 9), arn(2, "web", 10), arn(2, "web", 8), arn(2, "api", 1), arn(3, "web", 1)];
+        assert_eq!(beyond_newest(active.clone(), 2), [arn(2, "web", 8)].into());
+        assert_eq!(beyond_newest(active.clone(), 3), [].into());
+        // The same revision twice does not make an older one superseded.
+        assert_eq!(beyond_newest(vec![arn(2, "web", 2), arn(2, "web", 2), arn(2, "web", 1)], 2), [].into());
+    }
+}

@@ -1,0 +1,148 @@
+//! What a sweep found in a repository, told to everyone: an event on the EcrCleanup's bus and a log line, so that it can be
+//! seen what there is to gain before anything is deleted.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::check_images::evidence::{Because, Participation};
+use crate::check_images::policy::Policy;
+use crate::check_images::verdict::{KeepReason, Prospect};
+use crate::names::Names;
+use crate::repository::Repository;
+use crate::settings::Settings;
+
+/// `detail-type` of the event.
+const REPOSITORY_SWEPT: &str = "Repository Swept";
+
+/// Images and their bytes, as ECR counts them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Amount {
+    pub(super) images: u64,
+    pub(super) bytes: u64,
+}
+
+impl Amount {
+    fn add(&mut self, bytes: u64) {
+        self.images += 1;
+        self.bytes += bytes;
+    }
+}
+
+/// What the images of a repository amount to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Swept {
+    /// All of them.
+    pub(super) total: Amount,
+    /// Those that something uses.
+    pub(super) in_use: Amount,
+    /// Those that a rule keeps, by its reason code.
+    pub(super) kept: BTreeMap<&'static str, Amount>,
+    /// Those that it is too early for.
+    pub(super) too_early: Amount,
+    /// Those that are checked now.
+    pub(super) to_be_checked: Amount,
+    /// Those of which nothing can be said.
+    pub(super) unknown: Amount,
+    /// What could not be found out or done.
+    gap: Option<Because>,
+}
+
+impl Swept {
+    /// A repository that could not be looked at.
+    pub(super) fn unknown(because: Because) -> Self {
+        Self { gap: Some(because), ..Self::default() }
+    }
+
+    /// Something that could not be found out or done; the first is told.
+    pub(super) fn add_gap(&mut self, because: Because) {
+        self.gap.get_or_insert(because);
+    }
+
+    /// Counts an image of so many bytes. Whether it is to be checked.
+    pub(super) fn add(&mut self, prospect: Prospect, bytes: u64) -> bool {
+        self.total.add(bytes);
+        match prospect {
+            Prospect::Candidate => {
+                self.to_be_checked.add(bytes);
+                return true;
+            }
+            Prospect::TooEarly => self.too_early.add(bytes),
+            Prospect::Kept(KeepReason::InUse(_)) => self.in_use.add(bytes),
+            Prospect::Kept(reason) => self.kept.entry(reason.code()).or_default().add(bytes),
+            Prospect::Unknown(because) => {
+                self.unknown.add(bytes);
+                self.add_gap(because);
+            }
+        }
+        false
+    }
+
+    /// The event, as detail-type and detail.
+    pub(super) fn event(
+        &self,
+        settings: &Settings,
+        repository: &Repository,
+        participation: &Participation,
+    ) -> (&'static str, String) {
+        let policy = Policy::of(settings);
+        let dry_run = match participation {
+            Participation::In(own) => policy.with(own).dry_run(),
+            _ => policy.dry_run(),
+        };
+        let detail = Detail {
+            cleanup: &settings.names,
+            repository,
+            dry_run,
+            total: self.total,
+            in_use: self.in_use,
+            kept: &self.kept,
+            too_early: self.too_early,
+            to_be_checked: self.to_be_checked,
+            unknown: self.unknown,
+            reason_code: self.gap.as_ref().map(|because| because.gap.code()),
+            reason: self.gap.as_ref().map(|because| because.text.as_str()),
+        };
+        (REPOSITORY_SWEPT, serde_json::json!(detail).to_string())
+    }
+
+    /// The log line.
+    pub(super) fn log(&self, settings: &Settings, repository: &Repository) {
+        let kept: u64 = self.kept.values().map(|amount| amount.images).sum();
+        let reason = self.gap.as_ref().map_or("", |because| because.text.as_str());
+        tracing::info!(
+            cleanup = %settings.names,
+            repository = %repository,
+            outcome = REPOSITORY_SWEPT,
+            images = self.total.images,
+            bytes = self.total.bytes,
+            in_use = self.in_use.images,
+            kept,
+            too_early = self.too_early.images,
+            to_be_checked = self.to_be_checked.images,
+            bytes_to_be_checked = self.to_be_checked.bytes,
+            unknown = self.unknown.images,
+            reason,
+        );
+    }
+}
+
+/// `detail` of the event.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Detail<'a> {
+    cleanup: &'a Names,
+    repository: &'a Repository,
+    dry_run: bool,
+    total: Amount,
+    in_use: Amount,
+    kept: &'a BTreeMap<&'static str, Amount>,
+    too_early: Amount,
+    to_be_checked: Amount,
+    unknown: Amount,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason_code: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+}
