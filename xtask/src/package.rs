@@ -73,9 +73,7 @@ pub fn check() -> Result<(), Failure> {
 }
 
 fn write(architectures: &[Architecture], referred: Architecture) -> Result<(), Failure> {
-    for architecture in architectures {
-        require_target(*architecture)?;
-    }
+    require_targets(architectures)?;
     let tools = Environment::ready("cargo-lambda")?;
     let dist = in_repository("dist");
     fs::create_dir_all(&dist).map_err(|error| Failure(format!("cannot make {}: {error}", dist.display())))?;
@@ -97,17 +95,26 @@ with zipfile.ZipFile(sys.argv[1], "w") as artifact, open(sys.argv[2], "rb") as b
     artifact.writestr(entry, bootstrap.read(), compresslevel=9)
 "#;
 
-fn require_target(architecture: Architecture) -> Result<(), Failure> {
-    let target = architecture.target();
+/// Fails with all that is missing, and how to get it.
+fn require_targets(architectures: &[Architecture]) -> Result<(), Failure> {
     let advice = "Rust's standard library for the target is looked up with rustc, which comes with rustup.";
-    let mut rustc = program("rustc");
-    let (_, folder) = output(rustc.args(["--print", "target-libdir", "--target", target]), advice)?;
-    if Path::new(folder.trim()).is_dir() {
+    let mut missing = Vec::new();
+    for target in architectures.iter().map(|architecture| architecture.target()) {
+        // The compiler that cargo takes.
+        let mut rustc = program(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
+        let (_, folder) = output(rustc.args(["--print", "target-libdir", "--target", target]), advice)?;
+        if !Path::new(folder.trim()).is_dir() {
+            missing.push(target);
+        }
+    }
+    if missing.is_empty() {
         return Ok(());
     }
+    let alone = if architectures.len() > 1 { " (or build one architecture alone with --architecture)" } else { "" };
     Err(Failure(format!(
-        "Rust's standard library for {target} is missing.\n\
-         Run: rustup target add {target} (or build the other architecture alone with --architecture)"
+        "Rust's standard library for {} is missing.\nRun: rustup target add {}{alone}",
+        missing.join(" and "),
+        missing.join(" ")
     )))
 }
 
@@ -119,6 +126,8 @@ fn build(architecture: Architecture, tools: &Environment) -> Result<PathBuf, Fai
         .args(["--target", architecture.target()])
         // Its own would set panic = "abort", and a panic could not be answered any more; the workspace's profile optimizes.
         .arg("--disable-optimizations")
+        // The target was looked up already, and cargo-lambda would ask rustup, which not everybody has.
+        .arg("--skip-target-check")
         // Not --target-dir, which cargo-lambda does not heed everywhere.
         .env("CARGO_TARGET_DIR", &target_folder)
         .env("PATH", tools.search_path()?);
