@@ -19,11 +19,10 @@ use examples::{Failure, MOST_DAYS, Options};
 #[derive(Debug, Parser)]
 #[command(name = "organization", verbatim_doc_comment)]
 struct Arguments {
-    /// Deploy this template instead of examples/accounts.yaml.
+    /// Deploy this template instead of examples/accounts.yaml: examples/organization.yaml, say.
     ///
-    /// It must declare a Custom::EcrCleanup with Workloads by account ids. Its parameters
-    /// WorkloadAccountIds and Regions are given the organization's accounts and regions; others
-    /// need a Default.
+    /// It must declare a Custom::EcrCleanup. Its parameters WorkloadAccountIds, OrganizationId,
+    /// OrganizationalUnitIds and Regions are given what this organization has; others need a Default.
     #[arg(long, value_name = "FILE", verbatim_doc_comment)]
     template: Option<PathBuf>,
 

@@ -12,7 +12,7 @@ use simulated_aws::{AccountId, Region};
 use crate::happening::{Happening, Outcome, What};
 use crate::legend::Legend;
 use crate::moment::Moment;
-use crate::scenario::{Action, Place, REGIONS, Scenario};
+use crate::scenario::{self, Action, Place, REGIONS, Scenario};
 use crate::source::Refusal;
 use crate::template::Template;
 use crate::timeline::Timeline;
@@ -42,6 +42,10 @@ pub enum Failure {
 
 /// The listing of what stays on purpose.
 const AUTHORIZATIONS: &str = "config:DescribeAggregationAuthorizations";
+/// The listing in which the teams' own things are: what they registered while EcrCleanup was installed.
+const TASK_DEFINITIONS: &str = "ecs:ListTaskDefinitions";
+/// The account that the organization is managed from.
+const MANAGEMENT: &str = "999999999999";
 
 /// A stack whose events are told.
 #[derive(Debug)]
@@ -64,6 +68,7 @@ struct Pushed {
 #[derive(Debug)]
 pub struct Play<'a> {
     organization: Organization,
+    management: AccountId,
     legend: Legend,
     watch: Watch,
     timeline: Timeline<'a>,
@@ -94,14 +99,20 @@ impl<'a> Play<'a> {
         for (account, name) in organization.workloads.iter().zip(&scenario.accounts) {
             legend.name_account(account.as_str(), name);
         }
-        let join = |items: Vec<&str>| items.join(",");
+        let management = AccountId::new(MANAGEMENT).expect("a constant");
+        legend.name_account(MANAGEMENT, scenario::MANAGEMENT);
+        let (id, unit) = found(&organization, &management);
+        let accounts: Vec<&str> = organization.workloads.iter().map(AccountId::as_str).collect();
         let known = [
-            ("WorkloadAccountIds", join(organization.workloads.iter().map(AccountId::as_str).collect())),
-            ("Regions", join(REGIONS.to_vec())),
+            ("WorkloadAccountIds", accounts.join(",")),
+            ("OrganizationId", id),
+            ("OrganizationalUnitIds", unit),
+            ("Regions", REGIONS.join(",")),
         ];
         let parameters = template.parameters(&known)?;
         let mut play = Self {
             organization,
+            management,
             legend,
             watch: Watch::default(),
             timeline,
@@ -117,7 +128,7 @@ impl<'a> Play<'a> {
 
     fn play(&mut self, scenario: &Scenario, days: u32) -> Result<(), Failure> {
         let name = |id: AccountId| format!("{} {id}", self.legend.account(id.as_str()));
-        let names = self.organization.accounts().into_iter().map(name).collect::<Vec<_>>().join(", ");
+        let names = self.accounts().into_iter().map(name).collect::<Vec<_>>().join(", ");
         self.timeline.say(&format!(
             "An AWS organization in memory: accounts {names}; regions {}. All times are virtual.",
             REGIONS.join(" and ")
@@ -131,7 +142,10 @@ impl<'a> Play<'a> {
             self.act(&action.action)?;
         }
         self.advance(Moment::new(0, 12, 0).timestamp())?;
-        let made = self.install()?;
+        prepare_hub(&self.organization);
+        let before = self.inventory();
+        self.install()?;
+        let made = self.inventory().difference(&before).count();
         let end = Moment::new(days + 1, 0, 0);
         for action in after.iter().filter(|action| action.at < end) {
             self.advance(action.at.timestamp())?;
@@ -140,13 +154,24 @@ impl<'a> Play<'a> {
         self.advance(end.timestamp())?;
         let unplayed = after.iter().filter(|action| action.at >= end).count();
         if unplayed > 0 {
-            self.timeline.say(&format!("\n{unplayed} actions are after day {days} and were not played."))?;
+            let actions = if unplayed == 1 { "1 action is".to_owned() } else { format!("{unplayed} actions are") };
+            self.timeline.say(&format!("\n{actions} after day {days} and not played."))?;
         }
         self.repositories(scenario)?;
-        self.remove(&made)
+        self.remove(&before, made)
     }
 
-    fn make_repository(&mut self, repository: &crate::scenario::Repository) -> Result<(), Failure> {
+    /// Every account of the organization.
+    fn accounts(&self) -> Vec<AccountId> {
+        self.organization.accounts().into_iter().chain([self.management.clone()]).collect()
+    }
+
+    /// Everything that there is in every account.
+    fn inventory(&self) -> BTreeSet<Item> {
+        self.organization.inventory_of(&self.accounts())
+    }
+
+    fn make_repository(&mut self, repository: &scenario::Repository) -> Result<(), Failure> {
         let mutability = if repository.mutable_tags { Mutability::Mutable } else { Mutability::Immutable };
         self.organization.repository(&repository.name, mutability);
         self.organization.opt_out(&repository.name);
@@ -164,10 +189,8 @@ impl<'a> Play<'a> {
         Ok(())
     }
 
-    /// Deploys both templates; all that is there now and was not before.
-    fn install(&mut self) -> Result<BTreeSet<Item>, Failure> {
-        prepare_hub(&self.organization);
-        let before = self.organization.inventory();
+    /// Deploys both templates.
+    fn install(&mut self) -> Result<(), Failure> {
         deploy_hub(&self.organization);
         let (hub, home) = (self.organization.hub.clone(), self.organization.home().clone());
         let stack = |name: &str| {
@@ -197,9 +220,8 @@ impl<'a> Play<'a> {
             let reason = reason.split_once("Message returned: ").map_or(reason, |(_, told)| told);
             return Err(self.template.refused_resource(text("LogicalResourceId"), reason).into());
         }
-        let made = self.organization.inventory().difference(&before).cloned().collect();
         self.watch.listen(&self.organization);
-        Ok(made)
+        Ok(())
     }
 
     /// Lets time go on, and tells what happens.
@@ -503,8 +525,8 @@ impl<'a> Play<'a> {
         Ok(self.timeline.table(&rows)?)
     }
 
-    /// Deletes both stacks, and lists what is left of `made`, and of what was made later.
-    fn remove(&mut self, made: &BTreeSet<Item>) -> Result<(), Failure> {
+    /// Deletes both stacks, and lists what is left: all that was not there `before` and is not the teams'.
+    fn remove(&mut self, before: &BTreeSet<Item>, made: usize) -> Result<(), Failure> {
         self.watch.stop(&self.organization);
         let (hub, home) = (self.organization.hub.clone(), self.organization.home().clone());
         let ids: Vec<(&str, String)> = self.stacks.iter().rev().map(|stack| (stack.name, stack.id.clone())).collect();
@@ -518,9 +540,10 @@ impl<'a> Play<'a> {
         // A schedule group is still there while it is being deleted.
         self.organization.minutes(5);
         self.tell_all()?;
-        let there = self.organization.inventory();
-        let ours = |item: &&Item| made.contains(item) || item.name.contains("ecr-cleanup");
-        let left: Vec<&Item> = there.iter().filter(ours).collect();
+        let there = self.inventory();
+        let teams =
+            |item: &Item| item.listed_by == TASK_DEFINITIONS && !item.name.contains("task-definition/ecr-cleanup-");
+        let left: Vec<&Item> = there.difference(before).filter(|item| !teams(item)).collect();
         let retained = left.iter().filter(|item| item.listed_by == AUTHORIZATIONS).count();
         for item in &left {
             let is_retained = item.listed_by == AUTHORIZATIONS;
@@ -530,18 +553,48 @@ impl<'a> Play<'a> {
             let told = happening(&self.legend, now, item.account.as_str(), item.region.as_str(), what);
             self.timeline.tell(&told, &self.legend)?;
         }
-        let counted = What::Listing { made: made.len(), left: left.len() - retained, retained };
-        self.in_hub(counted)?;
+        self.in_hub(What::Listing { made, left: left.len() - retained, retained })?;
         if left.len() > retained {
             return Err(Failure::Broken(format!("{} things are left that should be gone", left.len() - retained)));
         }
+        let left = match retained {
+            0 => "nothing is left.".to_owned(),
+            _ => format!(
+                "nothing is left but these {retained} aggregation authorizations, which stay because other aggregators of \
+                 the hub may live by them."
+            ),
+        };
         self.timeline.say(&format!(
-            "\nThe installation had made {} things in the accounts (stacks, functions, roles, queues, rules and so on). All \
-             accounts were listed again: nothing is left but these {retained} aggregation authorizations, which stay because \
-             other aggregators of the hub may live by them.",
-            made.len()
+            "\nThe installation had made {made} things in the accounts (stacks, functions, roles, queues, rules and so on). \
+             All accounts were listed again (without INACTIVE task definitions, which ECS keeps of all that was ever \
+             deregistered, coverage probes too): {left}"
         ))?;
         let refusals = self.organization.aws.world().refusals().to_vec();
         if refusals.is_empty() { Ok(()) } else { Err(Failure::Broken(refusals.join("\n"))) }
     }
+}
+
+/// Makes the accounts an organization, in which the hub administers what an EcrCleanup for organizational units needs (as the
+/// README has it); the ids of the organization and of the unit that holds them.
+fn found(organization: &Organization, management: &AccountId) -> (String, String) {
+    const CONFIG: &str = "config.amazonaws.com";
+    const STACK_SETS: &str = "member.org.stacksets.cloudformation.amazonaws.com";
+    let (id, unit) = {
+        let mut world = organization.aws.world();
+        let root = world.create_organization(management);
+        let unit = world.create_organizational_unit(&root, "containers");
+        for account in organization.accounts() {
+            world.place_account(&account, &unit);
+        }
+        (world.organization_of(management).expect("it was just made").id().to_owned(), unit)
+    };
+    let call =
+        |service, operation, input| organization.call(management, organization.home(), service, operation, input);
+    call("organizations", "EnableAWSServiceAccess", json!({"ServicePrincipal": CONFIG}));
+    call("cloudformation", "ActivateOrganizationsAccess", json!({}));
+    for principal in [CONFIG, STACK_SETS] {
+        let input = json!({"AccountId": organization.hub.as_str(), "ServicePrincipal": principal});
+        call("organizations", "RegisterDelegatedAdministrator", input);
+    }
+    (id, unit)
 }

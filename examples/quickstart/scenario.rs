@@ -12,6 +12,8 @@ use crate::source::{Kind, Node, Refusal, Source};
 
 /// The regions of the organization; the hub's is the first.
 pub const REGIONS: [&str; 2] = ["eu-west-1", "us-east-1"];
+/// The name of the account that the organization is managed from; nobody acts in it.
+pub const MANAGEMENT: &str = "management";
 /// Days that are played unless the scenario says otherwise.
 const DAYS: u32 = 3;
 /// The most days that are played.
@@ -126,7 +128,7 @@ fn accounts(source: &Source<'_>, node: Option<&Node>) -> Result<Vec<String>, Ref
     let mut names: Vec<String> = Vec::new();
     for item in source.items(node, "accounts")? {
         let name = source.text(item, "an account's name")?;
-        if !is_word(name) || name == "hub" || names.iter().any(|known| known == name) {
+        if !is_word(name) || ["hub", MANAGEMENT].contains(&name) || names.iter().any(|known| known == name) {
             return Err(source.refuse(item.at, format!("`{name}` cannot name an account here")));
         }
         names.push(name.to_owned());
@@ -137,6 +139,24 @@ fn accounts(source: &Source<'_>, node: Option<&Node>) -> Result<Vec<String>, Ref
 /// Letters, digits and hyphens, as in family and service names.
 fn is_word(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+/// Whether ECR takes it as a repository's name: words of lower-case letters and digits with a separator between each two.
+fn is_repository(name: &str) -> bool {
+    let word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let component = |text: &str| {
+        let bytes = text.as_bytes();
+        text.bytes().all(|byte| word(byte) || b"-_.".contains(&byte))
+            && bytes.first().is_some_and(|byte| word(*byte))
+            && bytes.last().is_some_and(|byte| word(*byte))
+    };
+    (2..=256).contains(&name.len()) && name.split('/').all(component)
+}
+
+/// Whether ECR takes it as an image's tag.
+fn is_image_tag(tag: &str) -> bool {
+    let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    (1..=128).contains(&tag.len()) && tag.bytes().all(valid) && !tag.starts_with(['.', '-'])
 }
 
 /// What the scenario has made so far.
@@ -170,8 +190,7 @@ impl<'a> Reader<'a> {
         let node = source.fields(node, "a repository", &["name", "tags", "mutable-tags"])?;
         let named = source.need(node, "a repository", "name")?;
         let name = source.text(named, "a repository's name")?;
-        let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_./".contains(&byte);
-        if !(2..=256).contains(&name.len()) || !name.bytes().all(allowed) {
+        if !is_repository(name) {
             return Err(source.refuse(named.at, format!("`{name}` cannot name a repository")));
         }
         if self.repositories.iter().any(|known| known.name == name) {
@@ -377,8 +396,7 @@ impl<'a> Reader<'a> {
     /// Notes that a tag is given to an image; where tags cannot move, once.
     fn name_image(&mut self, node: &Node, image: &Image) -> Result<(), Refusal> {
         let Image { repository, tag } = image;
-        let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
-        if tag.is_empty() || tag.len() > 128 || !tag.bytes().all(valid) {
+        if !is_image_tag(tag) {
             return Err(self.source.refuse(node.at, format!("`{tag}` cannot be an image's tag")));
         }
         let movable = self.repositories.iter().any(|known| known.name == *repository && known.mutable_tags);

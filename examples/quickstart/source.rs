@@ -135,6 +135,7 @@ impl<'a> Source<'a> {
 
     fn node(&self, yaml: &MarkedYaml<'_>) -> Result<Node, Refusal> {
         let at = Position::from(yaml.span.start);
+        let end = yaml.span.end.index();
         let kind = match &yaml.data {
             YamlData::Representation(text, ScalarStyle::Plain, None) if ["", "~", "null"].contains(&text.as_ref()) => {
                 Kind::Empty
@@ -159,7 +160,10 @@ impl<'a> Source<'a> {
                 return Err(self.refuse(at, "aliases and the like are not understood"));
             }
         };
-        Ok(Node { at, end: yaml.span.end.index(), kind })
+        // The parser ends a collection in brackets before the bracket.
+        let closed = matches!(kind, Kind::List(_) | Kind::Map(_))
+            && self.text.chars().nth(end).is_some_and(|next| [']', '}'].contains(&next));
+        Ok(Node { at, end: if closed { end + 1 } else { end }, kind })
     }
 
     /// The fields of a mapping that may have only the `known` keys.

@@ -107,6 +107,18 @@ fn json_tells_the_same_and_one_day_is_shorter() {
 }
 
 #[test]
+fn the_example_for_organizational_units_is_played_too_and_leaves_nothing() {
+    let template = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("organization.yaml");
+    let output = played(&Options { template: Some(template), ..default() }).unwrap();
+    let kept = told(&output, "KEPT");
+    let dry_run = "hub eu-west-1 shop/web:1.0: DryRun: it would have been deleted";
+    assert!(kept.iter().any(|line| line == dry_run), "{kept:#?}");
+    assert_eq!(told(&output, "DELETED"), [] as [String; 0], "the example is a dry run");
+    assert_eq!(told(&output, "LEFT"), [] as [String; 0]);
+    assert!(output.trim_end().ends_with("nothing is left."), "{output}");
+}
+
+#[test]
 fn what_happens_long_after_the_last_action_is_told_too() {
     let output = played(&Options { days: Some(12), seed: 7, ..default() }).unwrap();
     assert!(told(&output, "DELETED").iter().any(|line| line.contains("shop/web:1.2")), "{output}");
@@ -185,14 +197,34 @@ fn a_bad_scenario_or_template_is_refused_with_file_line_and_reason() {
             "RollbackWindow",
         ),
         (
-            template("bad-type.yaml", "Custom::EcrCleanup", "AWS::EC2::Instance"),
-            "bad-type.yaml:".to_owned(),
+            template("bad-type.yaml", "Resources:", "Resources:\n  Host: {Type: AWS::EC2::Instance}"),
+            format!("bad-type.yaml:{}:", line_of("Resources:") + 1),
             "AWS::EC2::Instance",
         ),
         (
             template("bad-parameter.yaml", "WorkloadAccountIds:", "Team: {Type: String}\n  WorkloadAccountIds:"),
             format!("bad-parameter.yaml:{}:3: ", line_of("WorkloadAccountIds:")),
             "the parameter Team needs a Default",
+        ),
+        (
+            template("bad-attribute.yaml", "ImageCleanup.EventBusArn", "ImageCleanup.Bus"),
+            format!("bad-attribute.yaml:{}:5: ", line_of("ImageCleanup.EventBusArn")),
+            "no attribute Bus",
+        ),
+        (
+            template("bad-import.yaml", "ecr-cleanup-service-token", "other-token"),
+            format!("bad-import.yaml:{}:7: ", line_of("ecr-cleanup-service-token")),
+            "No export named other-token",
+        ),
+        (
+            template("bad-section.yaml", "Outputs:", "Outputz:"),
+            format!("bad-section.yaml:{}:1: ", line_of("Outputs:")),
+            "Outputz",
+        ),
+        (
+            template("no-cleanup.yaml", "Custom::EcrCleanup", "AWS::SQS::Queue"),
+            format!("no-cleanup.yaml:{}:1: ", line_of("Resources:")),
+            "no resource of type Custom::EcrCleanup",
         ),
         (
             template("bad-yaml.yaml", "Outputs:", "Outputs: ]"),

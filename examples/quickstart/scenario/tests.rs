@@ -65,6 +65,7 @@ fn what_is_wrong_is_refused_with_its_place() {
             "- {at: day 1 09:00, pull: web:1}",
             "6:21: unknown key pull in an action; known are at, in, push, tag, register, deregister, create-service, update-service, delete-service, tag-repository, record, update-stack",
         ),
+        ("- {at: day 1 09:00, push: web:.1}", "6:27: `.1` cannot be an image's tag"),
         ("- {push: web:1}", "6:3: an action needs at"),
         (
             "- {at: day 1 09:00}",
@@ -138,7 +139,11 @@ fn the_head_of_a_scenario_is_checked_too() {
         ("days: 0\nrepositories: []\nactions: []", "1:7: days must be a number from 1 to 60"),
         ("accounts: [a]\nrepositories: []\nactions: []", "1:11: accounts names the two workload accounts"),
         ("accounts: [a, hub]\nrepositories: []\nactions: []", "1:15: `hub` cannot name an account here"),
+        ("accounts: [a, management]\nrepositories: []\nactions: []", "1:15: `management` cannot name an account here"),
         ("repositories: [{name: Web}]\nactions: []", "1:23: `Web` cannot name a repository"),
+        ("repositories: [{name: /web}]\nactions: []", "1:23: `/web` cannot name a repository"),
+        ("repositories: [{name: a//b}]\nactions: []", "1:23: `a//b` cannot name a repository"),
+        ("repositories: [{name: web-}]\nactions: []", "1:23: `web-` cannot name a repository"),
         ("repositories: [{name: web}, {name: web}]\nactions: []", "1:36: the repository web is there already"),
         (
             "repositories: [{name: web, tag: x}]\nactions: []",

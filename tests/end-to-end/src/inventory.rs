@@ -41,6 +41,7 @@ fn listings() -> Vec<Listing> {
         ("scheduler", "ListScheduleGroups", json!({}), "ScheduleGroups", "Arn"),
         ("scheduler", "ListSchedules", json!({}), "Schedules", "Arn"),
         ("sns", "ListTopics", json!({}), "Topics", "TopicArn"),
+        ("ssm", "GetParameters", json!({"Names": ["/ecr-cleanup/version"]}), "Parameters", "Name"),
         ("sqs", "ListQueues", json!({}), "QueueUrls", ""),
         ("monitoring", "DescribeAlarms", json!({}), "MetricAlarms", "AlarmName"),
     ]
@@ -66,13 +67,23 @@ impl Organization {
     /// # Panics
     /// If a listing has more than a page: the organization is too large for it.
     pub fn inventory(&self) -> BTreeSet<Item> {
+        self.inventory_of(&self.accounts())
+    }
+
+    /// The same of some accounts.
+    ///
+    /// # Panics
+    /// If a listing has more than a page: the organization is too large for it.
+    pub fn inventory_of(&self, accounts: &[AccountId]) -> BTreeSet<Item> {
         let mut items = BTreeSet::new();
-        for (account, region) in self.places() {
+        for (account, region) in
+            accounts.iter().flat_map(|account| self.regions.iter().map(move |region| (account, region)))
+        {
             for (service, operation, input, list, member) in listings() {
-                if service == "iam" && region != *self.home() {
+                if service == "iam" && region != self.home() {
                     continue;
                 }
-                let answer = self.call(&account, &region, service, operation, input);
+                let answer = self.call(account, region, service, operation, input);
                 for token in ["NextToken", "nextToken", "NextMarker", "Marker"] {
                     assert!(answer[token].is_null(), "{service}:{operation} in {account}/{region} has a second page");
                 }
