@@ -111,6 +111,17 @@ def server(name, command, environment):
         log.close()
 
 
+def moto(program):
+    """A running moto in which unknown access keys are of ACCOUNT."""
+    return server("moto", [program, "-H", "127.0.0.1", "-p", "{port}"], {"MOTO_ACCOUNT_ID": ACCOUNT})
+
+
+def ministack(program):
+    """A running ministack for ACCOUNT."""
+    addresses = {"GATEWAY_PORT": "{port}", "BIND_HOST": "127.0.0.1", "MINISTACK_HOST": "127.0.0.1"}
+    return server("ministack", [program], addresses | {"MINISTACK_ACCOUNT_ID": ACCOUNT})
+
+
 def compare(service, endpoints):
     """The problems of one service, as texts."""
     script = importlib.import_module(f"calls.{service}")
@@ -138,25 +149,12 @@ def compare(service, endpoints):
     return [f"{service}: {problem}" for problem in problems]
 
 
-def main(simulated_aws, moto_server, ministack, *services):
+def main(simulated_aws, moto_server, ministack_server, *services):
     with contextlib.ExitStack() as servers:
         endpoints = {
             "simulated-aws": servers.enter_context(server("simulated-aws", [simulated_aws, "--port", "{port}"], {})),
-            "moto": servers.enter_context(
-                server("moto", [moto_server, "-H", "127.0.0.1", "-p", "{port}"], {"MOTO_ACCOUNT_ID": ACCOUNT})
-            ),
-            "ministack": servers.enter_context(
-                server(
-                    "ministack",
-                    [ministack],
-                    {
-                        "GATEWAY_PORT": "{port}",
-                        "BIND_HOST": "127.0.0.1",
-                        "MINISTACK_HOST": "127.0.0.1",
-                        "MINISTACK_ACCOUNT_ID": ACCOUNT,
-                    },
-                )
-            ),
+            "moto": servers.enter_context(moto(moto_server)),
+            "ministack": servers.enter_context(ministack(ministack_server)),
         }
         problems = [problem for service in services or SERVICES for problem in compare(service, endpoints)]
     if problems:

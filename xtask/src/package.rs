@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
-use crate::Failure;
 use crate::python::Environment;
 use crate::run::{in_repository, output, program, run};
+use crate::{Failure, third_party};
 
 /// What to build.
 #[derive(Args)]
@@ -62,14 +62,15 @@ pub fn package(options: &Options) -> Result<(), Failure> {
     }
 }
 
-/// Builds the x86_64 artifact, and starts it as Lambda would.
+/// Builds the x86_64 artifact, starts it as Lambda would, and has it deliver an EcrCleanup.
 pub fn check() -> Result<(), Failure> {
     write(&[Architecture::X86_64], Architecture::X86_64)?;
     let artifact = in_repository("dist").join(Architecture::X86_64.artifact());
     run(
-        program("python3").arg("tests/third-party/start_artifact.py").arg(artifact),
+        program("python3").arg("tests/third-party/start_artifact.py").arg(&artifact),
         "The artifact does not start as it would on Lambda.",
-    )
+    )?;
+    third_party::deliver(&artifact)
 }
 
 fn write(architectures: &[Architecture], referred: Architecture) -> Result<(), Failure> {

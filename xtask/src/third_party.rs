@@ -1,7 +1,7 @@
-//! The simulated AWS, held against software that others wrote.
+//! The simulated AWS and the artifact, held against software that others wrote.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::Failure;
 use crate::python::Environment;
@@ -51,6 +51,22 @@ pub fn compare_with_emulators() -> Result<(), Failure> {
             .arg(ministack.program("ministack").get_program()),
         "Mend the simulated AWS, or, where the emulator is wrong, list the deviation with its reason in\n\
          tests/third-party/calls/SERVICE.py.",
+    )
+}
+
+/// Has the artifact deliver an EcrCleanup where CloudFormation, EventBridge, Config and stack sets are what others made of
+/// them.
+pub fn deliver(artifact: &Path) -> Result<(), Failure> {
+    let boto = Environment::ready("botocore")?;
+    let moto = Environment::ready("moto")?;
+    let ministack = Environment::ready("ministack")?;
+    run(
+        boto.python()
+            .arg("tests/third-party/custom_resource.py")
+            .arg(artifact)
+            .arg(moto.program("moto_server").get_program())
+            .arg(ministack.program("ministack").get_program()),
+        "The artifact does not do behind a ServiceToken what tests/third-party/custom_resource.py says.",
     )
 }
 
