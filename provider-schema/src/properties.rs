@@ -88,14 +88,15 @@ pub struct Properties {
 }
 
 /// The tag by which a repository takes part: it must carry this tag, with the value given here or else with the value
-/// enabled.
+/// enabled or settings of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "PascalCase")]
 #[schemars(deny_unknown_fields)]
 pub struct OptInTag {
     /// The tag's key.
     pub key: TagKey,
-    /// The value that the tag must have. Without it, the value enabled.
+    /// The value that the tag must have. Without it, the value enabled, or settings of the repository's own such as
+    /// keep-newest=5.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<TagValue>,
 }
