@@ -83,3 +83,21 @@ fn attributes_are_read_only_and_a_change_of_the_name_replaces() {
     assert_eq!(read_only, attributes.map(|name| json!(format!("/properties/{name}"))).iter().collect::<Vec<_>>());
     assert_eq!(schema["createOnlyProperties"], json!(["/properties/Name"]));
 }
+
+#[test]
+fn the_readme_explains_every_property_and_attribute() {
+    let readme = include_str!("../../README.md");
+    let (_, section) = readme.split_once("## Properties\n").expect("a section");
+    let (section, _) = section.split_once("\n## ").expect("which ends");
+    let schema = schema::resource_type();
+    let read_only = schema["readOnlyProperties"].as_array().expect("a list");
+    let mut rows: Vec<&str> = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    rows.sort_unstable();
+    let properties = schema["properties"].as_object().expect("properties").keys().map(String::as_str);
+    let (attributes, properties): (Vec<_>, Vec<_>) =
+        properties.partition(|name| read_only.contains(&json!(format!("/properties/{name}"))));
+    assert_eq!(rows, properties);
+    for attribute in attributes {
+        assert!(section.contains(&format!("`{attribute}`")), "{attribute}");
+    }
+}
