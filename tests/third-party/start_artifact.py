@@ -3,6 +3,7 @@
     python start_artifact.py ARTIFACT.zip
 """
 
+import contextlib
 import http.server
 import os
 import pathlib
@@ -22,7 +23,9 @@ def main(artifact):
         def do_GET(self):
             if self.path.endswith("/runtime/invocation/next"):
                 polled.set()
-            self.send_error(500)
+            # The process is ended as soon as it has polled.
+            with contextlib.suppress(ConnectionError):
+                self.send_error(500)
 
         def do_POST(self):
             self.send_error(500)

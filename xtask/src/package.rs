@@ -62,7 +62,7 @@ pub fn package(options: &Options) -> Result<(), Failure> {
     }
 }
 
-/// Builds the x86_64 artifact, starts it as Lambda would, and has it deliver an EcrCleanup.
+/// Builds the x86_64 artifact, starts it as Lambda would, and has it deployed and deliver an EcrCleanup.
 pub fn check() -> Result<(), Failure> {
     write(&[Architecture::X86_64], Architecture::X86_64)?;
     let artifact = in_repository("dist").join(Architecture::X86_64.artifact());

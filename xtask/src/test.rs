@@ -33,7 +33,7 @@ enum Step {
     Models,
     /// The simulated AWS and the emulators of others, call by call
     Emulators,
-    /// The x86_64 artifact, built, started, and behind a ServiceToken
+    /// The x86_64 artifact, built, started, deployed, and behind a ServiceToken
     Package,
 }
 
@@ -48,7 +48,9 @@ impl Step {
             Self::Templates => "templates: cfn-lint and CloudFormation's meta-schema",
             Self::Models => "models: recorded calls against botocore's service models",
             Self::Emulators => "emulators: the simulated AWS, moto and ministack, call by call",
-            Self::Package => "package: the x86_64 artifact, built, started, and delivering an EcrCleanup in emulators",
+            Self::Package => {
+                "package: the x86_64 artifact, built, started, deployed, and delivering an EcrCleanup in emulators"
+            }
         }
     }
 

@@ -54,18 +54,25 @@ pub fn compare_with_emulators() -> Result<(), Failure> {
     )
 }
 
-/// Has the artifact deliver an EcrCleanup where CloudFormation, EventBridge, Config and stack sets are what others made of
-/// them.
+/// Has the AWS CLI package and deploy `dist/provider.yaml` with the artifact, and the artifact deliver an EcrCleanup where
+/// CloudFormation, EventBridge, Config and stack sets are what others made of them.
 pub fn deliver(artifact: &Path) -> Result<(), Failure> {
     let boto = Environment::ready("botocore")?;
-    let moto = Environment::ready("moto")?;
-    let ministack = Environment::ready("ministack")?;
+    let moto = Environment::ready("moto")?.program("moto_server");
+    let ministack = Environment::ready("ministack")?.program("ministack");
+    let aws = Environment::ready("awscli")?.program("aws");
+    run(
+        boto.python()
+            .arg("tests/third-party/packaged_template.py")
+            .arg(artifact)
+            .args([moto.get_program(), aws.get_program()]),
+        "The AWS CLI does not take dist/provider.yaml as tests/third-party/packaged_template.py says.",
+    )?;
     run(
         boto.python()
             .arg("tests/third-party/custom_resource.py")
             .arg(artifact)
-            .arg(moto.program("moto_server").get_program())
-            .arg(ministack.program("ministack").get_program()),
+            .args([moto.get_program(), ministack.get_program()]),
         "The artifact does not do behind a ServiceToken what tests/third-party/custom_resource.py says.",
     )
 }
