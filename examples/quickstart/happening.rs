@@ -132,6 +132,26 @@ pub enum What {
         /// When the event says that it changed.
         changed: Timestamp,
     },
+    /// The sweep looked at the images of an opted-in repository.
+    Swept {
+        /// Its name.
+        repository: String,
+        /// Images in it.
+        images: u64,
+        /// Those that something uses.
+        in_use: u64,
+        /// Those that a rule keeps.
+        kept: u64,
+        /// Those that it is too early for.
+        too_early: u64,
+        /// Those that have a check now.
+        to_be_checked: u64,
+        /// Those of which nothing can be said.
+        unknown: u64,
+        /// What could not be found out.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
     /// The check of an image was scheduled.
     CheckScheduled {
         /// Its name here.
@@ -266,7 +286,7 @@ impl What {
     /// Where it stands among what happened at the same time: cause before effect.
     pub(crate) fn rank(&self) -> u8 {
         match self {
-            Self::TaskDefinition { .. } => 1,
+            Self::TaskDefinition { .. } | Self::Swept { .. } => 1,
             Self::CheckScheduled { .. } => 2,
             Self::CheckDue { .. } => 3,
             Self::Evidence { .. } => 4,

@@ -20,6 +20,8 @@ pub struct Timeline<'a> {
     day: Option<i64>,
     /// Task definitions and statuses that were told, each once.
     told: std::collections::BTreeSet<(String, String, String, String)>,
+    /// What sweeps found last, by repository: told when it changes.
+    swept: std::collections::BTreeMap<String, What>,
 }
 
 impl std::fmt::Debug for Timeline<'_> {
@@ -31,7 +33,7 @@ impl std::fmt::Debug for Timeline<'_> {
 impl<'a> Timeline<'a> {
     /// Writes to `out`.
     pub fn new(out: &'a mut dyn Write, json: bool) -> Self {
-        Self { out, json, day: None, told: std::collections::BTreeSet::new() }
+        Self { out, json, day: None, told: Default::default(), swept: Default::default() }
     }
 
     /// Writes a paragraph for people.
@@ -57,6 +59,11 @@ impl<'a> Timeline<'a> {
             if !self.told.insert((place.0, place.1, task_definition.clone(), status.clone())) {
                 return Ok(());
             }
+        }
+        if let What::Swept { repository, .. } = &happening.what
+            && self.swept.insert(repository.clone(), happening.what.clone()).as_ref() == Some(&happening.what)
+        {
+            return Ok(());
         }
         let Some((word, text)) = words(&happening.what, legend) else { return Ok(()) };
         let moment = Moment::of(happening.time);
@@ -165,6 +172,21 @@ fn words(what: &What, legend: &Legend) -> Option<(&'static str, String)> {
             let at = Moment::of(*changed).time();
             (status_word(status), format!("task definition {task_definition}, since {at} ({told_by} event)"))
         }
+        What::Swept { repository, images, in_use, kept, too_early, to_be_checked, unknown, reason } => {
+            let counts = [
+                (in_use, "in use"),
+                (kept, "kept by a rule"),
+                (too_early, "too early for"),
+                (unknown, "unknown"),
+                (to_be_checked, "to be checked"),
+            ];
+            let counts = counts.into_iter().filter(|(count, _)| **count > 0);
+            let counts: Vec<String> = counts.map(|(count, what)| format!("{count} {what}")).collect();
+            let images = if *images == 1 { "1 image".to_owned() } else { format!("{images} images") };
+            let reason = reason.as_ref().map(|reason| format!(" ({})", legend.plain(reason))).unwrap_or_default();
+            let found = if counts.is_empty() { String::new() } else { format!(": {}", counts.join(", ")) };
+            ("swept", format!("{repository}, {images}{found}{reason}"))
+        }
         What::CheckScheduled { image, due, moved, .. } => {
             let how = if *moved { "moved to" } else { "at" };
             ("scheduled", format!("check of {image} {how} {}", Moment::of(*due)))
@@ -188,6 +210,8 @@ fn words(what: &What, legend: &Legend) -> Option<(&'static str, String)> {
             ("POSTPONED", format!("{}{until}: {}", check.image, legend.plain(&check.reason)))
         }
         What::Failed { check } => ("FAILED", format!("{}: {}", check.image, legend.plain(&check.reason))),
+        // What follows from it is told.
+        What::Other { detail_type } if detail_type == "Sweep Due" => return None,
         What::Other { detail_type } => ("event", detail_type.clone()),
         What::Undelivered { source, target, reason } => {
             ("lost", format!("{} to {}: {reason}", legend.plain(source), legend.plain(target)))

@@ -109,10 +109,9 @@ impl Watch {
         let (hub, home) = (organization.hub.as_str(), organization.home().as_str());
         for call in calls {
             let Principal::Role { role, .. } = &call.principal else { continue };
-            if role.starts_with("ecr-cleanup-schedule-checks-") {
-                if let Some(what) = scheduled(&call, legend) {
-                    seen.push(happening(legend, call.at, hub, home, what));
-                }
+            if ["schedule-checks-", "sweep-"].iter().any(|one| role.starts_with(&format!("ecr-cleanup-{one}"))) {
+                let all = scheduled(&call, legend).unwrap_or_default();
+                seen.extend(all.into_iter().map(|what| happening(legend, call.at, hub, home, what)));
             } else if role.starts_with("ecr-cleanup-check-images-") && call.operation == "PutEvents" {
                 let gathered = std::mem::take(&mut self.gathered);
                 let what = evidence(&gathered, hub);
@@ -159,8 +158,8 @@ pub(crate) fn happening(legend: &Legend, time: Timestamp, account: &str, region:
     Happening { time, account: account.to_owned(), account_name, region: region.to_owned(), what }
 }
 
-/// A call that schedules a check or moves it.
-fn scheduled(call: &CallRecord, legend: &Legend) -> Option<What> {
+/// A call that schedules checks or moves them.
+fn scheduled(call: &CallRecord, legend: &Legend) -> Option<Vec<What>> {
     let moved = match (call.service, call.operation) {
         ("scheduler", "CreateSchedule") => false,
         ("scheduler", "UpdateSchedule") => true,
@@ -170,13 +169,20 @@ fn scheduled(call: &CallRecord, legend: &Legend) -> Option<What> {
     let detail: Value = serde_json::from_str(call.input["Target"]["Input"].as_str()?).ok()?;
     let at = call.input["ScheduleExpression"].as_str()?.strip_prefix("at(")?.strip_suffix(')')?;
     let due = TimeZone::UTC.to_timestamp(at.parse::<DateTime>().ok()?).ok()?;
-    let (image, repository, digest) = image_of(&detail, legend)?;
-    Some(What::CheckScheduled { image, repository, digest, due, moved })
+    let images = images_of(&detail, legend).into_iter();
+    Some(
+        images
+            .map(|(image, repository, digest)| What::CheckScheduled { image, repository, digest, due, moved })
+            .collect(),
+    )
 }
 
-fn image_of(detail: &Value, legend: &Legend) -> Option<(String, String, String)> {
-    let (repository, digest) = (detail["repository"]["name"].as_str()?, detail["digest"].as_str()?);
-    Some((legend.image(repository, digest), repository.to_owned(), digest.to_owned()))
+/// The images whose check is asked for: one that an event named, or several that a sweep found.
+fn images_of(detail: &Value, legend: &Legend) -> Vec<(String, String, String)> {
+    let Some(repository) = detail["repository"]["name"].as_str() else { return Vec::new() };
+    let digests = detail["digests"].as_array().into_iter().flatten().chain([&detail["digest"]]);
+    let digests = digests.filter_map(Value::as_str);
+    digests.map(|digest| (legend.image(repository, digest), repository.to_owned(), digest.to_owned())).collect()
 }
 
 /// What the checks asked before they told an outcome.
@@ -228,11 +234,10 @@ fn told(event: &Value, at: Timestamp, legend: &Legend) -> Vec<Happening> {
             task_definition(&item["ARN"], &status, "Config", changed).map(one).into_iter().collect()
         }
         (_, "Image Deletion Check Due") => {
-            let due = image_of(detail, legend);
-            due.map(|(image, repository, digest)| one(What::CheckDue { image, repository, digest }))
-                .into_iter()
-                .collect()
+            let due = images_of(detail, legend).into_iter();
+            due.map(|(image, repository, digest)| one(What::CheckDue { image, repository, digest })).collect()
         }
+        (_, "Repository Swept") => vec![one(swept(detail))],
         (_, detail_type) => {
             let images = detail["images"].as_array().cloned().unwrap_or_default();
             let outcomes: Vec<_> =
@@ -253,6 +258,21 @@ fn task_definition(arn: &Value, status: &Value, told_by: &str, changed: Timestam
         told_by: told_by.to_owned(),
         changed,
     })
+}
+
+fn swept(detail: &Value) -> What {
+    let amount = |name: &str| detail[name]["images"].as_u64().unwrap_or_default();
+    let kept = detail["kept"].as_object().into_iter().flatten();
+    What::Swept {
+        repository: detail["repository"]["name"].as_str().unwrap_or_default().to_owned(),
+        images: amount("total"),
+        in_use: amount("inUse"),
+        kept: kept.filter_map(|(_, amount)| amount["images"].as_u64()).sum(),
+        too_early: amount("tooEarly"),
+        to_be_checked: amount("toBeChecked"),
+        unknown: amount("unknown"),
+        reason: detail["reason"].as_str().map(str::to_owned),
+    }
 }
 
 fn outcome(detail_type: &str, detail: &Value, image: &Value, legend: &Legend) -> Option<What> {
@@ -347,7 +367,36 @@ mod tests {
             },
         };
         assert_eq!(told, [kept("web:1", "sha256:aa"), kept("web@sha256:bb", "sha256:bb")]);
-        let swept = json!({"source": "ecr-cleanup", "detail-type": "Repository Swept", "detail": {}});
-        assert_eq!(told_of(&swept), [What::Other { detail_type: "Repository Swept".to_owned() }]);
+        let sweep = json!({"source": "ecr-cleanup", "detail-type": "Sweep Due", "detail": {}});
+        assert_eq!(told_of(&sweep), [What::Other { detail_type: "Sweep Due".to_owned() }]);
+    }
+
+    #[test]
+    fn what_a_sweep_found_and_has_checked_is_told() {
+        let amount = |images: u64| json!({"images": images, "bytes": 1});
+        let event = json!({"source": "ecr-cleanup", "detail-type": "Repository Swept", "detail": {
+            "repository": {"name": "web"}, "total": amount(6), "inUse": amount(1), "kept": {"tag-protected": amount(2)},
+            "tooEarly": amount(1), "toBeChecked": amount(2), "unknown": amount(0),
+        }});
+        let swept = What::Swept {
+            repository: "web".to_owned(),
+            images: 6,
+            in_use: 1,
+            kept: 2,
+            too_early: 1,
+            to_be_checked: 2,
+            unknown: 0,
+            reason: None,
+        };
+        assert_eq!(told_of(&event), [swept]);
+        let due = json!({"source": "ecr-cleanup", "detail-type": "Image Deletion Check Due", "detail": {
+            "repository": {"name": "web"}, "digests": ["sha256:aa", "sha256:bb"], "occasion": "sweep",
+        }});
+        let check = |image: &str, digest: &str| What::CheckDue {
+            image: image.to_owned(),
+            repository: "web".to_owned(),
+            digest: digest.to_owned(),
+        };
+        assert_eq!(told_of(&due), [check("web:1", "sha256:aa"), check("web@sha256:bb", "sha256:bb")]);
     }
 }

@@ -55,6 +55,8 @@ fn three_days_show_every_outcome_and_leave_nothing() {
     ] {
         assert!(kept.iter().any(|line| line == reason), "not told: {reason}\n{kept:#?}");
     }
+    let swept = told(&output, "swept");
+    assert!(swept.iter().any(|line| line == "hub eu-west-1 billing/reports, 1 image: 1 to be checked"), "{swept:#?}");
     let postponed = told(&output, "POSTPONED");
     assert!(
         postponed

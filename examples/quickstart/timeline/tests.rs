@@ -94,6 +94,30 @@ fn a_change_is_told_once_though_two_events_tell_of_it() {
 }
 
 #[test]
+fn what_a_sweep_finds_is_told_when_it_changes() {
+    let swept = |images: u64, unknown: u64| What::Swept {
+        repository: "web".to_owned(),
+        images,
+        in_use: images - unknown,
+        kept: 0,
+        too_early: 0,
+        to_be_checked: 0,
+        unknown,
+        reason: Some("account 222222222222".to_owned()).filter(|_| unknown > 0),
+    };
+    let days = [swept(2, 0), swept(2, 0), swept(2, 1), swept(0, 0)].map(|what| at((1, 18, 1), what));
+    let told: Vec<String> = told(false, &days).lines().skip(2).map(|line| line[28..].to_owned()).collect();
+    assert_eq!(
+        told,
+        [
+            "swept      web, 2 images: 2 in use",
+            "swept      web, 2 images: 1 in use, 1 unknown (account shop)",
+            "swept      web, 0 images",
+        ]
+    );
+}
+
+#[test]
 fn a_day_is_announced_once() {
     let days = [at((1, 23, 59), inactive("Config")), at((2, 0, 0), What::Recorder { records: true })];
     let expected = "
