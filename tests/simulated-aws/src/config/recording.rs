@@ -52,12 +52,15 @@ pub struct Change {
     pub detail: Value,
 }
 
+/// When a resource came into a state, and the order among the changes of one instant.
+type Changed = (Timestamp, u64);
+
 /// The last state of a resource that Config knows.
 #[derive(Debug, Clone)]
 struct Captured {
     item: Item,
     /// When the resource came into this state.
-    changed: Timestamp,
+    changed: Changed,
     captured: Timestamp,
     frequency: Frequency,
     number: u64,
@@ -71,9 +74,9 @@ pub(super) struct State {
     delays: Delays,
     oversized: bool,
     /// What exists, recorded or not.
-    existing: BTreeMap<Site, BTreeMap<Key, (Item, Timestamp)>>,
+    existing: BTreeMap<Site, BTreeMap<Key, (Item, Changed)>>,
     /// What will be recorded at the end of the day.
-    today: BTreeMap<(Site, Key), (Item, Timestamp)>,
+    today: BTreeMap<(Site, Key), (Item, Changed)>,
     captured: BTreeMap<Site, BTreeMap<Key, Captured>>,
     /// By resource type, source and id, as queries see it.
     aggregated: BTreeMap<String, BTreeMap<Site, BTreeMap<String, Value>>>,
@@ -110,6 +113,10 @@ fn between(world: &mut World, (shortest, longest): (SignedDuration, SignedDurati
     SignedDuration::from_millis(world.rng.i64(shortest..=longest.max(shortest)))
 }
 
+fn changed_now(world: &mut World) -> Changed {
+    (world.now(), world.fresh_number())
+}
+
 fn key(item: &Item) -> Key {
     (item.resource_type.clone(), item.id.clone())
 }
@@ -124,18 +131,18 @@ pub fn record(world: &mut World, account: &AccountId, region: &Region, item: Ite
     if deleted && item.resource_type == TASK_DEFINITION && !world.behaviours.config_deleted_task_definition_vanishes {
         return;
     }
-    let (site, now) = ((account.clone(), region.clone()), world.now());
+    let (site, changed) = ((account.clone(), region.clone()), changed_now(world));
     let existing = world.config.recording.existing.entry(site.clone()).or_default();
     if deleted {
         existing.remove(&key(&item));
     } else {
-        existing.insert(key(&item), (item.clone(), now));
+        existing.insert(key(&item), (item.clone(), changed));
     }
-    plan(world, &site, item, now);
+    plan(world, &site, item, changed);
 }
 
 /// Has an item captured later, if the type is recorded.
-fn plan(world: &mut World, site: &Site, item: Item, changed: Timestamp) {
+fn plan(world: &mut World, site: &Site, item: Item, changed: Changed) {
     let recorder = world.config.recorders.get(site);
     let Some(frequency) = recorder.and_then(|recorder| recorder.frequency_of(&item.resource_type)) else {
         return;
@@ -170,19 +177,20 @@ fn frequency_now(world: &World, site: &Site, item: &Item) -> Option<Frequency> {
 
 /// Records what a recorder says about itself, which needs no recorder that runs.
 pub(super) fn record_recorder(world: &mut World, site: &Site, item: Item) {
-    let (site, changed, delay) = (site.clone(), world.now(), some_delay(world));
+    let (site, changed, delay) = (site.clone(), changed_now(world), some_delay(world));
     world.after(delay, move |world| capture(world, &site, item, changed, Some(Frequency::Continuous)));
 }
 
 /// Finds what is recorded but not captured in its present state, and what is captured but gone.
 pub(super) fn discover(world: &mut World, site: &Site) {
+    let now = changed_now(world);
     let state = &world.config.recording;
     let nothing = BTreeMap::new();
     let existing = state.existing.get(site).unwrap_or(&nothing);
-    let mut found: Vec<(Item, Timestamp)> = existing.values().cloned().collect();
+    let mut found: Vec<(Item, Changed)> = existing.values().cloned().collect();
     for (key, known) in state.captured.get(site).into_iter().flatten() {
         if known.item.configuration.is_some() && key.0 != RECORDER && !existing.contains_key(key) {
-            found.push((known.item.clone().deleted(), world.now()));
+            found.push((known.item.clone().deleted(), now));
         }
     }
     for (item, changed) in found {
@@ -191,7 +199,7 @@ pub(super) fn discover(world: &mut World, site: &Site) {
 }
 
 /// Makes an item, unless it tells nothing new or the type is no longer recorded.
-fn capture(world: &mut World, site: &Site, item: Item, changed: Timestamp, frequency: Option<Frequency>) {
+fn capture(world: &mut World, site: &Site, item: Item, changed: Changed, frequency: Option<Frequency>) {
     let Some(frequency) = frequency else { return };
     let (now, number) = (world.now(), world.fresh_number());
     let captured = world.config.recording.captured.entry(site.clone()).or_default();
@@ -205,7 +213,7 @@ fn capture(world: &mut World, site: &Site, item: Item, changed: Timestamp, frequ
     }
     let before = before.map(|before| before.item.clone());
     // A daily item shows the resource as it is then; a continuous one, as it became.
-    let at = if frequency == Frequency::Daily { now } else { changed };
+    let at = if frequency == Frequency::Daily { now } else { changed.0 };
     let key = key(&item);
     let after = Captured { item, changed, captured: at, frequency, number };
     captured.insert(key.clone(), after.clone());
