@@ -6,7 +6,7 @@
 //! receiving bus's policy. What is refused there is not retried but goes to the target's dead-letter queue.
 //!
 //! (EventBridge User Guide and API reference.) Schedules, archives, replays, partner sources, customer-managed keys and
-//! targets other than queues, functions and buses are refused by name.
+//! targets other than queues, functions, buses and tasks in ECS clusters are refused by name.
 
 pub(crate) mod delivery;
 pub mod pattern;

@@ -151,12 +151,16 @@ pub fn task_set(described: &Value) -> Item {
 /// A rule, from the answers of `DescribeRule` and of `ListTargetsByRule` (`Targets`).
 pub fn rule(described: &Value, targets: &Value) -> Item {
     let (arn, name) = (member(described, "Arn"), member(described, "Name"));
-    let members =
-        ["Arn", "Name", "Description", "EventBusName", "EventPattern", "RoleArn", "ScheduleExpression", "State"];
+    let members = ["Arn", "Name", "Description", "EventBusName", "RoleArn", "ScheduleExpression", "State"];
     let mut configuration = pick(described, &members, &[]);
-    configuration["Id"] = Value::from(name);
+    // As `Ref` of CloudFormation: rules of several buses may have the same name.
+    let id = match member(described, "EventBusName") {
+        "" | "default" => name.to_owned(),
+        bus => format!("{bus}|{name}"),
+    };
+    configuration["Id"] = Value::from(id.as_str());
     configuration["Targets"] = renamed(targets, "awsvpcConfiguration", "AwsVpcConfiguration");
-    Item::new(RULE, name, Some(name), arn, configuration)
+    Item::new(RULE, &id, Some(name), arn, configuration)
 }
 
 /// An App Runner service, from `Service` of `DescribeService`.

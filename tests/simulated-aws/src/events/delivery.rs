@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::rule::{Target, TargetInput};
 use super::transformer::RuleContext;
 use super::{PRINCIPAL, bus_access, no_such_bus, put_context};
 use crate::World;
-use crate::identity::Principal;
+use crate::identity::{AccountId, Principal, Region};
 use crate::members::{arn_parts, invalid, text};
 use crate::operation::{Access, ServiceError};
 use crate::{lambda, service_role, sqs};
@@ -106,6 +106,7 @@ fn deliver(world: &mut World, delivery: &Delivery) -> Result<(), ServiceError> {
             lambda::invoke_async(world, &target.arn, payload)?;
         }
         Some(("events", ..)) => forward(world, delivery)?,
+        Some(("ecs", ..)) => run_tasks(world, delivery)?,
         _ => return Err(ServiceError::not_simulated(format_args!("the target {}", target.arn))),
     }
     Ok(())
@@ -125,6 +126,27 @@ fn forward(world: &mut World, delivery: &Delivery) -> Result<(), ServiceError> {
     let (bus, event) = (target.arn.clone(), event.clone());
     world.after(SignedDuration::ZERO, move |world| arrive(world, &bus, &event, true));
     Ok(())
+}
+
+/// Runs the tasks of the target in its cluster, with the role of the target.
+fn run_tasks(world: &mut World, delivery: &Delivery) -> Result<(), ServiceError> {
+    let Delivery { target, rule_arn, rule_name, .. } = delivery;
+    let (Some(task), Some(role)) = (&target.task, &target.role) else {
+        return Err(invalid("EcsParameters and RoleArn are required"));
+    };
+    let (_, region, account, _) = arn_parts(&target.arn).unwrap_or_default();
+    let (Some(account), Some(region)) = (AccountId::new(account), Region::new(region)) else {
+        return Err(invalid(format!("{} is not the ARN of a cluster", target.arn)));
+    };
+    let principal = service_role::assume(world, PRINCIPAL, role, rule_arn)?;
+    let mut input = json!({
+        "cluster": target.arn, "taskDefinition": task.definition, "count": task.count,
+        "startedBy": format!("events-rule/{rule_name}"),
+    });
+    if let Some(launch_type) = &task.launch_type {
+        input["launchType"] = json!(launch_type);
+    }
+    world.call_as(&principal, &account, &region, "ecs", "RunTask", input).map(drop)
 }
 
 /// The condition keys of a call that a rule makes.

@@ -1,4 +1,4 @@
-//! Rules and their targets.
+//! Rules and their targets. Whatever becomes of a rule is told to Config, with its targets.
 
 use std::collections::BTreeMap;
 
@@ -9,6 +9,7 @@ use super::pattern::EventPattern;
 use super::transformer::InputTransformer;
 use super::{Bus, PRINCIPAL, SERVICE, add, bus_mut, bus_name, bus_of, listing, no_such_bus, read_pattern};
 use crate::World;
+use crate::config::{self, items};
 use crate::members::{
     arn_parts, check_name, integer, invalid, only, required, tag_map, tags, text, texts, with_request_tags,
     with_resource_tags,
@@ -44,6 +45,16 @@ pub(super) struct Target {
     pub(super) dead_letters: Option<String>,
     pub(super) retries: u32,
     pub(super) max_age: SignedDuration,
+    /// What the target `arn`, a cluster, is to run.
+    pub(super) task: Option<Task>,
+}
+
+/// `EcsParameters` of a target.
+#[derive(Debug, Clone)]
+pub(super) struct Task {
+    pub(super) definition: String,
+    pub(super) count: i64,
+    pub(super) launch_type: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -96,20 +107,25 @@ pub(super) fn operations() -> Vec<Operation> {
             Ok(output)
         }),
         on_rule!("DeleteRule", "Name", &["Name", "EventBusName", "Force"], |world, call, input| {
-            let (bus, name) = (bus_mut(world, &bus_of(call, input, "EventBusName"))?, required(input, "Name")?);
+            let (arn, name) = (bus_of(call, input, "EventBusName"), required(input, "Name")?);
+            let bus = bus_mut(world, &arn)?;
             if bus.rules.get(name).is_some_and(|rule| !rule.targets.is_empty()) {
                 return Err(invalid("Rule can't be deleted since it has targets."));
             }
             // A rule that does not exist is deleted (API reference, DeleteRule).
-            bus.rules.remove(name);
+            if let Some(rule) = bus.rules.remove(name) {
+                config::record(world, &call.account, &call.region, item(&rule, name, &arn).deleted());
+            }
             Ok(json!({}))
         }),
         on_rule!("EnableRule", "Name", &["Name", "EventBusName"], |world, call, input| {
             rule_mut(world, &bus_of(call, input, "EventBusName"), required(input, "Name")?)?.enabled = true;
+            record(world, call, input, "Name");
             Ok(json!({}))
         }),
         on_rule!("DisableRule", "Name", &["Name", "EventBusName"], |world, call, input| {
             rule_mut(world, &bus_of(call, input, "EventBusName"), required(input, "Name")?)?.enabled = false;
+            record(world, call, input, "Name");
             Ok(json!({}))
         }),
         on_rule!("PutTargets", "Rule", &["Rule", "EventBusName", "Targets"], put_targets),
@@ -118,6 +134,7 @@ pub(super) fn operations() -> Vec<Operation> {
             for id in texts(input, "Ids") {
                 rule.targets.remove(id);
             }
+            record(world, call, input, "Rule");
             Ok(json!({"FailedEntryCount": 0, "FailedEntries": []}))
         }),
         on_rule!("ListTargetsByRule", "Rule", &["Rule", "EventBusName", "NextToken", "Limit"], |world, call, input| {
@@ -213,6 +230,21 @@ fn describe(rule: &Rule, name: &str, bus: &str) -> Value {
     output
 }
 
+/// What Config makes of a rule.
+fn item(rule: &Rule, name: &str, bus: &str) -> items::Item {
+    let targets = rule.targets.values().map(|target| target.given.clone()).collect();
+    items::rule(&describe(rule, name, bus), &targets).with_tags(rule.tags.clone())
+}
+
+/// Tells Config of the rule that `member` names.
+fn record(world: &mut World, call: &Call, input: &Value, member: &str) {
+    let (bus, name) = (bus_of(call, input, "EventBusName"), text(input, member).unwrap_or_default());
+    let rule = world.events.buses.get(&bus).and_then(|known| known.rules.get(name));
+    if let Some(item) = rule.map(|rule| item(rule, name, &bus)) {
+        config::record(world, &call.account, &call.region, item);
+    }
+}
+
 fn put_rule(world: &mut World, call: &Call, input: &Value) -> Result<Value, ServiceError> {
     let name = required(input, "Name")?;
     check_name("the rule name", name, ".-_", 64)?;
@@ -252,6 +284,7 @@ fn put_rule(world: &mut World, call: &Call, input: &Value) -> Result<Value, Serv
         targets,
     };
     bus.rules.insert(name.to_owned(), rule);
+    record(world, call, input, "Name");
     Ok(json!({"RuleArn": arn}))
 }
 
@@ -269,12 +302,22 @@ fn put_targets(world: &mut World, call: &Call, input: &Value) -> Result<Value, S
         return Err(ServiceError::new("LimitExceededException", message));
     }
     rule.targets = all;
+    record(world, call, input, "Rule");
     Ok(json!({"FailedEntryCount": 0, "FailedEntries": []}))
 }
 
 fn read_target(call: &Call, target: &Value) -> Result<(String, Target), ServiceError> {
-    const MEMBERS: [&str; 8] =
-        ["Id", "Arn", "RoleArn", "Input", "InputPath", "InputTransformer", "DeadLetterConfig", "RetryPolicy"];
+    const MEMBERS: [&str; 9] = [
+        "Id",
+        "Arn",
+        "RoleArn",
+        "Input",
+        "InputPath",
+        "InputTransformer",
+        "DeadLetterConfig",
+        "RetryPolicy",
+        "EcsParameters",
+    ];
     only(target, "a target", &MEMBERS)?;
     let (id, arn) = (required(target, "Id")?, required(target, "Arn")?);
     check_name("the target id", id, ".-_", 64)?;
@@ -299,6 +342,16 @@ fn read_target(call: &Call, target: &Value) -> Result<(String, Target), ServiceE
                 return Err(invalid(format!(
                     "Input, InputPath and InputTransformer are not supported for target {id}."
                 )));
+            }
+        }
+        Some(("ecs", region, account, resource)) if resource.starts_with("cluster/") => {
+            if (region, account) != here || inputs > 0 {
+                return Err(ServiceError::not_simulated(format_args!(
+                    "the target {arn} in another account or region, or with overrides"
+                )));
+            }
+            if role.is_none() {
+                return Err(invalid(format!("RoleArn is required for target {id}.")));
             }
         }
         None => return Err(invalid("Parameter Arn is not valid. Reason: Provided Arn is not in correct format.")),
@@ -327,9 +380,27 @@ fn read_target(call: &Call, target: &Value) -> Result<(String, Target), ServiceE
         dead_letters,
         retries: integer(&retry, "MaximumRetryAttempts", 0..=185)?.unwrap_or(185) as u32,
         max_age: SignedDuration::from_secs(integer(&retry, "MaximumEventAgeInSeconds", 60..=86_400)?.unwrap_or(86_400)),
+        task: read_task(id, arn, target)?,
         given: target.clone(),
     };
     Ok((id.to_owned(), target))
+}
+
+/// What a cluster runs for an event. A task definition is not looked for: neither does EventBridge.
+fn read_task(id: &str, arn: &str, target: &Value) -> Result<Option<Task>, ServiceError> {
+    let is_cluster = arn_parts(arn).is_some_and(|(service, ..)| service == "ecs");
+    match target.get("EcsParameters") {
+        Some(parameters) if is_cluster => {
+            only(parameters, "EcsParameters", &["TaskDefinitionArn", "TaskCount", "LaunchType"])?;
+            Ok(Some(Task {
+                definition: required(parameters, "TaskDefinitionArn")?.to_owned(),
+                count: integer(parameters, "TaskCount", 1..=10)?.unwrap_or(1),
+                launch_type: text(parameters, "LaunchType").map(str::to_owned),
+            }))
+        }
+        None if !is_cluster => Ok(None),
+        _ => Err(invalid(format!("EcsParameters of target {id} and its Arn {arn} do not go together."))),
+    }
 }
 
 fn read_input(id: &str, target: &Value) -> Result<TargetInput, ServiceError> {

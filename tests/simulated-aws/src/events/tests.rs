@@ -208,8 +208,8 @@ fn what_is_not_simulated_is_refused_by_name() {
         ("PutTargets", json!({"Rule": "r", "Targets": [topic]}), "arn:aws:sns"),
         (
             "PutTargets",
-            json!({"Rule": "r", "Targets": [{"Id": "1", "Arn": "x", "EcsParameters": {}}]}),
-            "EcsParameters",
+            json!({"Rule": "r", "Targets": [{"Id": "1", "Arn": "x", "BatchParameters": {}}]}),
+            "BatchParameters",
         ),
         ("CreateEventBus", json!({"Name": "b", "KmsKeyIdentifier": "k"}), "KmsKeyIdentifier"),
     ];
@@ -388,4 +388,93 @@ fn events_of_services_can_be_lost_doubled_and_late() {
         assert_eq!(stage.messages("q").len(), expected, "{faults:?}");
         assert!(faults.late == 0.0 || soon < expected);
     }
+}
+
+#[test]
+fn a_rule_runs_tasks_with_its_role() {
+    let stage = Stage::new();
+    let call = |service: &str, operation: &str, input: Value| stage.call(service, operation, input);
+    call("ecs", "CreateCluster", json!({"clusterName": "main"}));
+    let container = json!({"name": "main", "image": "public.ecr.aws/nginx/nginx:1", "memory": 128});
+    let job = json!({"family": "job", "containerDefinitions": [container]});
+    let definition = call("ecs", "RegisterTaskDefinition", job)["taskDefinition"]["taskDefinitionArn"].clone();
+    let cluster = format!("arn:aws:ecs:{}:{}:cluster/main", stage.region, stage.hub);
+    let role = stage.role(&stage.hub, "starts", PRINCIPAL, &["ecs:RunTask"]);
+    let target = json!({
+        "Id": "1", "Arn": cluster, "RoleArn": role, "EcsParameters": {"TaskDefinitionArn": definition, "TaskCount": 2},
+    });
+    stage.rule("default", "r", &json!({"source": ["shop"]}), target);
+    stage.put("shop");
+    let started = call("ecs", "ListTasks", json!({"cluster": "main"}));
+    assert_eq!(started["taskArns"].as_array().map(Vec::len), Some(2));
+
+    call("ecs", "DeregisterTaskDefinition", json!({"taskDefinition": definition}));
+    stage.aws.advance(jiff::SignedDuration::from_mins(11));
+    stage.put("shop");
+    assert_eq!(stage.undelivered(), ["ClientException"], "an inactive task definition cannot be started any more");
+}
+
+#[test]
+fn a_target_that_is_a_cluster_says_what_to_run_and_with_which_role() {
+    let stage = Stage::new();
+    stage.call("events", "PutRule", json!({"Name": "r", "EventPattern": r#"{"source": ["a"]}"#}));
+    let put = |target: Value| {
+        let put = stage.try_call("events", "PutTargets", json!({"Rule": "r", "Targets": [target]}));
+        put.map(drop).map_err(|error| error.code)
+    };
+    let cluster = format!("arn:aws:ecs:{}:{}:cluster/main", stage.region, stage.hub);
+    let role = format!("arn:aws:iam::{}:role/r", stage.hub);
+    let run = json!({"TaskDefinitionArn": "arn:aws:ecs:eu-west-1:111111111111:task-definition/job"});
+    let refused = Err("ValidationException".to_owned());
+    assert_eq!(put(json!({"Id": "1", "Arn": cluster, "RoleArn": role})), refused);
+    assert_eq!(put(json!({"Id": "1", "Arn": cluster, "EcsParameters": run})), refused);
+    assert_eq!(put(json!({"Id": "1", "Arn": stage.queue_arn("q"), "EcsParameters": run})), refused);
+    assert_eq!(put(json!({"Id": "1", "Arn": cluster, "RoleArn": role, "EcsParameters": run})), Ok(()));
+}
+
+#[test]
+fn config_hears_of_every_rule_and_its_targets() {
+    let stage = Stage::new();
+    let recorder = json!({
+        "name": "default", "roleARN": format!("arn:aws:iam::{}:role/r", stage.hub),
+        "recordingGroup": {"allSupported": true, "includeGlobalResourceTypes": false},
+    });
+    stage.call("config", "PutConfigurationRecorder", json!({"ConfigurationRecorder": recorder}));
+    stage.call("config", "PutDeliveryChannel", json!({"DeliveryChannel": {"name": "default", "s3BucketName": "b"}}));
+    stage.call("config", "StartConfigurationRecorder", json!({"ConfigurationRecorderName": "default"}));
+    let seen = || {
+        stage.aws.advance(jiff::SignedDuration::from_hours(1));
+        let expression = "SELECT resourceId, arn, configuration.State, \
+                          configuration.Targets.EcsParameters.TaskDefinitionArn WHERE resourceType = 'AWS::Events::Rule'";
+        let rows = stage.call("config", "SelectResourceConfig", json!({"Expression": expression}));
+        let rows = rows["Results"].as_array().cloned().unwrap_or_default();
+        rows.iter().map(|row| serde_json::from_str::<Value>(row.as_str().unwrap()).unwrap()).collect::<Vec<_>>()
+    };
+    let job = "arn:aws:ecs:eu-west-1:111111111111:task-definition/job:1";
+    let target = json!({
+        "Id": "1", "Arn": format!("arn:aws:ecs:{}:{}:cluster/main", stage.region, stage.hub),
+        "RoleArn": format!("arn:aws:iam::{}:role/r", stage.hub), "EcsParameters": {"TaskDefinitionArn": job},
+    });
+    stage.call("events", "CreateEventBus", json!({"Name": "b"}));
+    stage.call("events", "PutRule", json!({"Name": "r", "EventBusName": "b", "EventPattern": r#"{"source": ["a"]}"#}));
+    stage.rule("default", "r", &json!({"source": ["a"]}), target);
+    stage.call("events", "DisableRule", json!({"Name": "r"}));
+    let rule = |id: &str, path: &str, state: &str, targets: Value| {
+        let mut configuration = json!({"State": state});
+        if !targets.is_null() {
+            configuration["Targets"] = targets;
+        }
+        json!({"resourceId": id, "arn": stage.rule_arn(path), "configuration": configuration})
+    };
+    assert_eq!(
+        seen(),
+        [
+            rule("b|r", "b/r", "ENABLED", json!(null)),
+            rule("r", "r", "DISABLED", json!([{"EcsParameters": {"TaskDefinitionArn": job}}])),
+        ]
+    );
+    stage.call("events", "RemoveTargets", json!({"Rule": "r", "Ids": ["1"]}));
+    stage.call("events", "EnableRule", json!({"Name": "r"}));
+    stage.call("events", "DeleteRule", json!({"Name": "r", "EventBusName": "b"}));
+    assert_eq!(seen(), [rule("r", "r", "ENABLED", json!(null))]);
 }
