@@ -53,7 +53,7 @@ use self::outcome::{Outcome, OutcomeKind};
 use self::policy::Policy;
 use self::queries::Names as ImageNames;
 use self::registry::{Images, RepositoryFacts};
-use self::usage::{Landscape, LiveService, Named, Place, Revision, Usage};
+use self::usage::{Landscape, LiveService, Named, Place, Revision};
 use self::verdict::{Deletion, Postponement, Verdict, judge};
 use self::workloads::{Pullers, Standing, Workloads};
 use crate::account::AccountId;
@@ -377,20 +377,23 @@ impl CheckImages {
             };
             live.insert(place.clone(), services);
         }
-        let run: BTreeSet<_> =
+        let mut run: BTreeSet<_> =
             live.values().flatten().flatten().flat_map(|s| s.task_definitions.iter()).cloned().collect();
-        let live_revisions = deployments::images_of(clients, names, aggregator, hub, run.iter().collect(), known).await;
+        // Elsewhere nobody may pull what the revision names, and there may be no evidence role to read it with.
+        let runners_run = runners.iter().flatten().flat_map(|runner| &runner.task_definitions);
+        run.extend(runners_run.filter(|arn| places.contains(&arn.place())).cloned());
+        let revisions_run = deployments::images_of(clients, names, aggregator, hub, run.iter().collect(), known).await;
         let at_hand: BTreeSet<&Repository> = repositories.keys().copied().collect();
         for (place, services) in &mut live {
             if let Ok(services) = services {
-                deployments::ask_for_pinned_digests(clients, names, place, services, &live_revisions, &at_hand).await;
+                deployments::ask_for_pinned_digests(clients, names, place, services, &revisions_run, &at_hand).await;
             }
         }
         Landscape {
             runners: runners.into(),
             other_users: other_users.into(),
             live: live.into_iter().map(|(place, services)| (place, services.into())).collect(),
-            live_revisions,
+            revisions_run,
         }
     }
 
@@ -720,7 +723,7 @@ fn nobody_looked() -> Landscape {
         runners: Found::Missing(because.clone()),
         other_users: Found::Missing(because),
         live: BTreeMap::new(),
-        live_revisions: BTreeMap::new(),
+        revisions_run: BTreeMap::new(),
     }
 }
 
@@ -773,11 +776,15 @@ pub(crate) fn evidence_of(
     let named = Named::new(repository, images, &parents);
     let newer = registry::newer_images(images, &parents);
     let attached = registry::attached(images);
+    // Where it is not known who is admitted, no deletion can be made anyway.
+    let others_may_pull =
+        facts.admitted.known().is_some_and(|admitted| !admitted.services.is_empty() || !admitted.unknowable.is_empty());
     let (pullers, coverage, usage) = match shared {
         Ok(Shared { pullers, places, covered, revisions }) => {
             let usage = match (&facts.images, &facts.children) {
                 (Found::Missing(because), _) | (_, Found::Missing(because)) => Err(because.clone()),
-                _ => revisions.and_then(|revisions| usage::usage(&named, &revisions, landscape, &places)),
+                _ => revisions
+                    .and_then(|revisions| usage::usage(&named, &revisions, landscape, &places, others_may_pull)),
             };
             (pullers, covered, usage)
         }
@@ -792,15 +799,17 @@ pub(crate) fn evidence_of(
         (Err(because), _, _) => Found::Missing(because.clone()),
         (_, Found::Missing(because), _) | (_, _, Found::Missing(because)) => Found::Missing(because.clone()),
     };
-    let of = |pick: fn(&Usage) -> &BTreeMap<Digest, Vec<Use>>, digest: &Digest| -> Found<Vec<Use>> {
-        match &usage {
-            Ok(usage) => Found::Known(pick(usage).get(digest).cloned().unwrap_or_default()),
-            Err(because) => Found::Missing(because.clone()),
+    let uses = usage.as_ref().map(|usage| &usage.uses);
+    let pinned = usage.as_ref().and_then(|usage| usage.pinned.as_ref());
+    let of = |found: &Result<&BTreeMap<Digest, Vec<Use>>, &Because>, digest: &Digest| -> Found<Vec<Use>> {
+        match found {
+            Ok(known) => Found::Known(known.get(digest).cloned().unwrap_or_default()),
+            Err(because) => Found::Missing((*because).clone()),
         }
     };
-    let used = |digest: &Digest| match &usage {
-        Ok(usage) => usage.uses.contains_key(digest) || usage.pinned.contains_key(digest),
-        Err(_) => true,
+    let used = |digest: &Digest| match (&uses, &pinned) {
+        (Ok(uses), Ok(pinned)) => uses.contains_key(digest) || pinned.contains_key(digest),
+        _ => true,
     };
     due.iter()
         .map(|(digest, due)| {
@@ -825,8 +834,8 @@ pub(crate) fn evidence_of(
                     Some(newer) if facts.children.known().is_some() => Found::Known(*newer),
                     _ => Found::Missing(Because::new(Gap::Images, "the images of the repository are not all known")),
                 },
-                uses: of(|usage| &usage.uses, digest),
-                pinned: of(|usage| &usage.pinned, digest),
+                uses: of(&uses, digest),
+                pinned: of(&pinned, digest),
                 last_named: match &usage {
                     Ok(usage) => Found::Known(usage.last_named.get(digest).copied()),
                     Err(because) => Found::Missing(because.clone()),

@@ -117,6 +117,13 @@ pub enum TaskDefinitionArnError {
     },
 }
 
+impl TaskDefinitionArn {
+    /// The account and region in which it is registered, and the only ones in which it can run.
+    pub fn place(&self) -> (AccountId, Region) {
+        (self.account.clone(), self.region.clone())
+    }
+}
+
 impl FromStr for TaskDefinitionArn {
     type Err = TaskDefinitionArnError;
 

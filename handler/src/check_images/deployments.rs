@@ -11,6 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use aws_sdk_ecs::error::ProvideErrorMetadata as _;
 use aws_sdk_ecs::types::{Service, ServiceRevision};
 
 use super::aggregator::Aggregator;
@@ -18,7 +19,7 @@ use super::evidence::{Because, Found, Gap};
 use super::failed_call::failed_call;
 use super::queries;
 use super::rows::hub_images;
-use super::usage::{LiveService, Pinned, Place, Runner};
+use super::usage::{LiveService, Pinned, Place, RevisionImages, Runner};
 use crate::account::AccountId;
 use crate::clients::{Clients, WorkloadClients};
 use crate::image::ImageReference;
@@ -153,30 +154,30 @@ pub async fn images_of(
     hub: &AccountId,
     arns: BTreeSet<&TaskDefinitionArn>,
     known: &mut KnownRevisions,
-) -> BTreeMap<TaskDefinitionArn, Result<Vec<ImageReference>, Because>> {
+) -> BTreeMap<TaskDefinitionArn, Result<RevisionImages, Because>> {
     let unknown: Vec<&TaskDefinitionArn> = arns.iter().copied().filter(|arn| !known.0.contains_key(*arn)).collect();
-    let mut gaps = BTreeMap::new();
+    let mut not_known: BTreeMap<TaskDefinitionArn, Result<RevisionImages, Because>> = BTreeMap::new();
     if !unknown.is_empty() {
         match by_arn(aggregator, hub, &unknown).await {
             Ok(found) => found.into_iter().for_each(|(arn, images)| known.insert(arn, images)),
-            Err(because) => gaps.extend(unknown.iter().map(|arn| ((*arn).clone(), because.clone()))),
+            Err(because) => not_known.extend(unknown.iter().map(|arn| ((*arn).clone(), Err(because.clone())))),
         }
     }
     for arn in unknown {
-        if !gaps.contains_key(arn) && !known.0.contains_key(arn) {
+        if !not_known.contains_key(arn) && !known.0.contains_key(arn) {
             match described(clients, names, hub, arn).await {
-                Ok(images) => known.insert(arn.clone(), images),
-                Err(because) => {
-                    gaps.insert(arn.clone(), because);
+                Ok(RevisionImages::Named(images)) => known.insert(arn.clone(), images),
+                other => {
+                    not_known.insert(arn.clone(), other);
                 }
             }
         }
     }
     arns.into_iter()
         .map(|arn| {
-            let images = match (gaps.remove(arn), known.0.get(arn)) {
-                (None, Some(images)) => Ok(images.clone()),
-                (Some(because), _) => Err(because),
+            let images = match (not_known.remove(arn), known.0.get(arn)) {
+                (None, Some(images)) => Ok(RevisionImages::Named(images.clone())),
+                (Some(other), _) => other,
                 (None, None) => {
                     Err(Because::new(Gap::Deployments, format!("{arn} was forgotten while it was looked up")))
                 }
@@ -201,20 +202,30 @@ async fn by_arn(
     Ok(found)
 }
 
+/// What ECS says of a revision that it does not have (any more). Anything else that it says is a gap.
+const NO_SUCH_REVISION: &str = "Unable to describe task definition.";
+
 async fn described(
     clients: &Clients,
     names: &Names,
     hub: &AccountId,
     arn: &TaskDefinitionArn,
-) -> Result<Vec<ImageReference>, Because> {
+) -> Result<RevisionImages, Because> {
     let WorkloadClients { ecs, .. } =
         clients.workload(&arn.account, &names.evidence_role(&arn.region), &arn.region).await;
-    let answer = ecs
-        .describe_task_definition()
-        .task_definition(arn.to_string())
-        .send()
-        .await
-        .map_err(|error| failed_call(Gap::Deployments, "ecs:DescribeTaskDefinition", &arn.to_string(), &error))?;
+    let answer = match ecs.describe_task_definition().task_definition(arn.to_string()).send().await {
+        Ok(answer) => answer,
+        Err(error)
+            if error.as_service_error().is_some_and(|service| {
+                service.is_client_exception() && service.message() == Some(NO_SUCH_REVISION)
+            }) =>
+        {
+            return Ok(RevisionImages::NoSuchRevision);
+        }
+        Err(error) => {
+            return Err(failed_call(Gap::Deployments, "ecs:DescribeTaskDefinition", &arn.to_string(), &error));
+        }
+    };
     let unreadable = |what: &str| Because::new(Gap::Deployments, format!("{arn}: {what}"));
     let containers = answer.task_definition().map(|task_definition| task_definition.container_definitions());
     let containers =
@@ -223,7 +234,7 @@ async fn described(
         .iter()
         .map(|container| container.image().ok_or_else(|| unreadable("a container has no image")))
         .collect::<Result<Vec<_>, _>>()?;
-    hub_images(images, hub).map_err(|text| unreadable(&text))
+    hub_images(images, hub).map(RevisionImages::Named).map_err(|text| unreadable(&text))
 }
 
 /// Asks for what the service revisions of `services` have pinned, where a live deployment names one of `repositories`
@@ -233,11 +244,11 @@ pub async fn ask_for_pinned_digests(
     names: &Names,
     (account, region): &Place,
     services: &mut [LiveService],
-    images: &BTreeMap<TaskDefinitionArn, Result<Vec<ImageReference>, Because>>,
+    images: &BTreeMap<TaskDefinitionArn, Result<RevisionImages, Because>>,
     repositories: &BTreeSet<&Repository>,
 ) {
     let by_tag = |arn: &TaskDefinitionArn| match images.get(arn) {
-        Some(Ok(images)) => {
+        Some(Ok(RevisionImages::Named(images))) => {
             images.iter().any(|image| image.digest().is_none() && repositories.contains(image.repository()))
         }
         _ => false,

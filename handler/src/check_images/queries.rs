@@ -63,7 +63,7 @@ pub struct ImageUser {
     pub resource_type: &'static str,
     /// Where image references stand.
     pub images_at: &'static [&'static str],
-    /// Where the bare SHA-256 of an image stands.
+    /// Where the bare SHA-256 of an image stands, in hexadecimal or base64.
     pub digest_at: Option<&'static str>,
     /// A condition that holds for all resources of the type that use an image, if they do not name it by reference.
     pub only: Option<&'static str>,

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::queries::{IMAGE_USERS, SERVICE, TASK_DEFINITION, TASK_DEFINITION_RUNNERS};
 use super::usage::{OtherUser, Revision, RevisionStatus, Runner};
 use crate::account::AccountId;
-use crate::image::ImageReference;
+use crate::image::{Digest, ImageReference};
 use crate::region::Region;
 use crate::task_definition::TaskDefinitionArn;
 use crate::text::Quoted;
@@ -172,12 +172,15 @@ impl Row {
         for path in user.images_at {
             images.extend(hub_images(self.texts(path)?, hub)?);
         }
-        let digests = match user.digest_at {
-            // A hash in another notation is no digest, and names nothing.
-            Some(path) => self.texts(path)?.iter().filter_map(|hash| format!("sha256:{hash}").parse().ok()).collect(),
-            None => Vec::new(),
-        };
-        Ok(OtherUser { resource_type: user.resource_type, account, region, resource: self.name()?, images, digests })
+        let resource = self.name()?;
+        let (mut digests, mut unreadable) = (Vec::new(), None);
+        if let Some(path) = user.digest_at {
+            match self.texts(path)?.into_iter().map(hashed).collect::<Option<Vec<_>>>() {
+                Some(known) if !known.is_empty() => digests = known,
+                _ => unreadable = Some(format!("{resource} in account {account}: {}", self.unreadable(path))),
+            }
+        }
+        Ok(OtherUser { resource_type: user.resource_type, account, region, resource, images, digests, unreadable })
     }
 
     /// Whether the row is a recorder that does not record.
@@ -206,6 +209,17 @@ impl Row {
             None => self.required("resourceId").map(str::to_owned),
         }
     }
+}
+
+/// The digest that a SHA-256 in hexadecimal or base64 makes. Lambda writes archives in base64 and images in hexadecimal, and
+/// AWS does not say that Config follows it.
+fn hashed(hash: &str) -> Option<Digest> {
+    if let Ok(digest) = format!("sha256:{}", hash.to_ascii_lowercase()).parse() {
+        return Some(digest);
+    }
+    let bytes = aws_smithy_types::base64::decode(hash).ok().filter(|bytes| bytes.len() == 32)?;
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}").parse().ok()
 }
 
 fn elements(value: &Value) -> Vec<&Value> {
@@ -333,7 +347,27 @@ mod tests {
             let value = json!({"resourceType": resource_type, "resourceId": "x", "accountId": "222222222222",
                 "awsRegion": "eu-west-1", "configuration": configuration});
             let user = row(&value).other_user(&hub()).unwrap();
-            assert_eq!(user.images.len() + user.digests.len(), 1, "{value}");
+            assert_eq!((user.images.len() + user.digests.len(), user.unreadable), (1, None), "{value}");
+        }
+    }
+
+    #[test]
+    fn the_hash_of_a_function_is_hexadecimal_or_base64_and_anything_else_is_not_known() {
+        let function = |hash: Value| {
+            let value = json!({"resourceType": "AWS::Lambda::Function", "resourceId": "x", "accountId": "222222222222",
+                "awsRegion": "eu-west-1", "configuration": {"codeSha256": hash}});
+            row(&value).other_user(&hub()).unwrap()
+        };
+        let digest: Digest = format!("sha256:{}", "ab".repeat(32)).parse().unwrap();
+        let base64 = aws_smithy_types::base64::encode([0xab; 32]);
+        for hash in ["ab".repeat(32), "AB".repeat(32), base64] {
+            let user = function(json!(hash));
+            assert_eq!((user.digests, user.unreadable), (vec![digest.clone()], None), "{hash}");
+        }
+        for hash in [json!(null), json!(""), json!("abab"), json!("q6ur"), json!(format!("{digest}x"))] {
+            let user = function(hash.clone());
+            assert!(user.digests.is_empty(), "{hash}");
+            assert!(user.unreadable.is_some_and(|text| text.contains("configuration.codeSha256")), "{hash}");
         }
     }
 

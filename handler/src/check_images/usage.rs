@@ -2,6 +2,10 @@
 //!
 //! Matching is exact and in code: queries may find too much (a prefix, `_` as a wildcard), never too little.
 //! A use of a child is a use of its indexes as well.
+//!
+//! A revision that something runs is looked at even if no query found it: it may be gone from Config. In a place that may
+//! pull, it is a gap if it cannot be read. Elsewhere it counts as far as Config shows it and is no gap otherwise: whoever
+//! may not pull cannot need the image, and may have no evidence role to ask, so that waiting for one would never end.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -73,6 +77,8 @@ pub struct OtherUser {
     pub images: Vec<ImageReference>,
     /// The digests that it names without a repository.
     pub digests: Vec<Digest>,
+    /// Why the image that it uses is not known, if it is of a type that names a digest alone.
+    pub unreadable: Option<String>,
 }
 
 /// A service as its own account describes it, with all its live deployments and task sets.
@@ -99,6 +105,15 @@ pub struct Pinned {
     pub digest: Digest,
 }
 
+/// What is known of the images of a revision that was looked up by its ARN.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RevisionImages {
+    /// The hub's images that it names.
+    Named(Vec<ImageReference>),
+    /// ECS says that there is no such revision (any more), so nothing can be started from it.
+    NoSuchRevision,
+}
+
 /// Everything that was seen of the use of images, for all repositories of a batch.
 #[derive(Debug, Clone)]
 pub struct Landscape {
@@ -108,8 +123,9 @@ pub struct Landscape {
     pub other_users: Found<Vec<OtherUser>>,
     /// The live services of each place that was asked.
     pub live: BTreeMap<Place, Found<Vec<LiveService>>>,
-    /// The hub's images that the revisions run by [`Self::live`] name; or why a revision could not be read.
-    pub live_revisions: BTreeMap<TaskDefinitionArn, Result<Vec<ImageReference>, Because>>,
+    /// The hub's images that each revision names which [`Self::live`] or [`Self::runners`] run in the places that were
+    /// asked; or why it could not be read.
+    pub revisions_run: BTreeMap<TaskDefinitionArn, Result<RevisionImages, Because>>,
 }
 
 /// What uses the images of one repository.
@@ -117,8 +133,8 @@ pub struct Landscape {
 pub struct Usage {
     /// Users by name.
     pub uses: BTreeMap<Digest, Vec<Use>>,
-    /// Services that have pinned a digest.
-    pub pinned: BTreeMap<Digest, Vec<Use>>,
+    /// Services that have pinned a digest; or why it is not known what all of them have pinned.
+    pub pinned: Result<BTreeMap<Digest, Vec<Use>>, Because>,
     /// When the latest change of a revision that names the image was captured.
     pub last_named: BTreeMap<Digest, Timestamp>,
 }
@@ -184,16 +200,17 @@ impl<'a> Named<'a> {
 /// pull from it.
 ///
 /// # Errors
-/// The gaps that leave the uses by name, or the pinned digests, of the whole repository unknown.
+/// The gaps that leave the uses by name of the whole repository unknown.
 pub fn usage(
     named: &Named<'_>,
     revisions: &[Revision],
     landscape: &Landscape,
     may_pull: &BTreeSet<Place>,
+    others_may_pull: bool,
 ) -> Result<Usage, Because> {
     let runners = known(&landscape.runners)?;
     let other_users = known(&landscape.other_users)?;
-    let mut usage = Usage { uses: BTreeMap::new(), pinned: BTreeMap::new(), last_named: BTreeMap::new() };
+    let mut usage = Usage { uses: BTreeMap::new(), pinned: Ok(BTreeMap::new()), last_named: BTreeMap::new() };
 
     let mut run: BTreeMap<&TaskDefinitionArn, Use> = BTreeMap::new();
     for runner in runners {
@@ -219,7 +236,11 @@ pub fn usage(
                     resource: service.service.clone(),
                     how: format!("a live deployment of this service runs {arn}"),
                 });
-                pinned_by(named, service, arn, place, landscape, &mut usage.pinned)?;
+                if let Ok(pinned) = &mut usage.pinned
+                    && let Err(because) = pinned_by(named, service, arn, place, landscape, pinned)
+                {
+                    usage.pinned = Err(because);
+                }
             }
         }
     }
@@ -246,15 +267,31 @@ pub fn usage(
             }
         }
     }
-    // What runs in an account may name the image although no query found its revision: it may be gone from Config.
-    for (arn, used) in &run {
-        if let Some(Ok(images)) = landscape.live_revisions.get(*arn) {
-            for digest in images.iter().flat_map(|reference| named.meant_by(reference)) {
-                usage.uses.entry(digest.clone()).or_default().push(used.clone());
+    // What runs may name the image although no query found its revision: it may be gone from Config.
+    let found: BTreeSet<&TaskDefinitionArn> = revisions.iter().map(|revision| &revision.arn).collect();
+    for (arn, used) in run.iter().filter(|(arn, _)| !found.contains(**arn)) {
+        match landscape.revisions_run.get(*arn) {
+            Some(Ok(RevisionImages::Named(images))) => {
+                for digest in images.iter().flat_map(|reference| named.meant_by(reference)) {
+                    usage.uses.entry(digest.clone()).or_default().push(used.clone());
+                }
+            }
+            Some(Ok(RevisionImages::NoSuchRevision)) => {}
+            _ if !may_pull.contains(&arn.place()) => {}
+            Some(Err(because)) => return Err(because.clone()),
+            None => {
+                return Err(Because::new(
+                    Gap::Deployments,
+                    format!("{arn}, which {} runs, was not read", used.resource),
+                ));
             }
         }
     }
     for user in other_users {
+        // No Lambda function pulls from a repository whose policy does not admit Lambda.
+        if let (true, Some(text)) = (others_may_pull, &user.unreadable) {
+            return Err(Because::new(Gap::Usage, text.clone()));
+        }
         let used = |what: &str| Use {
             account: user.account.clone(),
             region: user.region.clone(),
@@ -284,8 +321,12 @@ fn pinned_by(
     landscape: &Landscape,
     pinned: &mut BTreeMap<Digest, Vec<Use>>,
 ) -> Result<(), Because> {
-    let images = match landscape.live_revisions.get(arn) {
-        Some(Ok(images)) => images,
+    let images = match landscape.revisions_run.get(arn) {
+        Some(Ok(RevisionImages::Named(images))) => images,
+        Some(Ok(RevisionImages::NoSuchRevision)) => {
+            let text = format!("ECS knows no {arn}, which {} runs", service.service);
+            return Err(Because::new(Gap::Deployments, text));
+        }
         Some(Err(because)) => return Err(because.clone()),
         None => {
             return Err(Because::new(Gap::Deployments, format!("{arn}, which {} runs, was not read", service.service)));

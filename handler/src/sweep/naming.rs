@@ -79,7 +79,7 @@ fn landscape(runners: Vec<Runner>, other_users: Vec<OtherUser>) -> Landscape {
         runners: Found::Known(runners),
         other_users: Found::Known(other_users),
         live: BTreeMap::new(),
-        live_revisions: BTreeMap::new(),
+        revisions_run: BTreeMap::new(),
     }
 }
 

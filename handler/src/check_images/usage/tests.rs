@@ -56,20 +56,39 @@ fn quiet() -> Landscape {
         runners: Found::Known(vec![]),
         other_users: Found::Known(vec![]),
         live: BTreeMap::from([(place(), Found::Known(vec![]))]),
-        live_revisions: BTreeMap::new(),
+        revisions_run: BTreeMap::new(),
     }
 }
 
+/// Only accounts may pull.
 fn seen(revisions: &[Revision], landscape: &Landscape) -> Result<Usage, Because> {
+    seen_where(revisions, landscape, false)
+}
+
+fn seen_where(revisions: &[Revision], landscape: &Landscape, others_may_pull: bool) -> Result<Usage, Because> {
     let (images, parents) = images();
     let repository = repository();
-    usage(&Named::new(&repository, &images, &parents), revisions, landscape, &BTreeSet::from([place()]))
+    let named = Named::new(&repository, &images, &parents);
+    usage(&named, revisions, landscape, &BTreeSet::from([place()]), others_may_pull)
 }
 
 fn used(usage: &Usage) -> Vec<u64> {
-    let all = usage.uses.keys().chain(usage.pinned.keys());
+    let all = usage.uses.keys().chain(usage.pinned.as_ref().unwrap().keys());
     let numbers: BTreeSet<u64> = all.map(|digest| u64::from_str_radix(digest.hex(), 16).unwrap()).collect();
     numbers.into_iter().collect()
+}
+
+/// Something that runs a revision.
+fn runner(resource_type: &'static str, task_definition: TaskDefinitionArn) -> Runner {
+    Runner {
+        resource_type,
+        is_service: false,
+        account: "333333333333".parse().unwrap(),
+        region: "eu-west-1".parse().unwrap(),
+        resource: "arn:x".into(),
+        cluster: None,
+        task_definitions: vec![task_definition],
+    }
 }
 
 fn service(pinned: Found<Vec<Pinned>>) -> LiveService {
@@ -100,18 +119,32 @@ fn an_inactive_revision_is_a_use_only_while_something_runs_it() {
     assert_eq!(unused.last_named.get(&digest(1)), Some(&Timestamp::from_second(1).unwrap()));
 
     for resource_type in ["AWS::ECS::Service", "AWS::ECS::TaskSet", "AWS::Events::Rule"] {
-        let runner = Runner {
-            resource_type,
-            is_service: false,
-            account: "333333333333".parse().unwrap(),
-            region: "eu-west-1".parse().unwrap(),
-            resource: "arn:x".into(),
-            cluster: None,
-            task_definitions: vec![arn(1)],
-        };
-        let landscape = Landscape { runners: Found::Known(vec![runner]), ..quiet() };
+        let landscape = Landscape { runners: Found::Known(vec![runner(resource_type, arn(1))]), ..quiet() };
         assert_eq!(used(&seen(&revisions, &landscape).unwrap()), [1], "{resource_type}");
     }
+}
+
+#[test]
+fn a_revision_that_is_run_and_gone_from_config_has_to_be_read_where_it_may_pull() {
+    let landscape = |task_definition: TaskDefinitionArn, read: Option<Result<RevisionImages, Because>>| Landscape {
+        revisions_run: read.into_iter().map(|read| (task_definition.clone(), read)).collect(),
+        runners: Found::Known(vec![runner("AWS::Events::Rule", task_definition)]),
+        ..quiet()
+    };
+    let named = || Some(Ok(RevisionImages::Named(vec![reference(":v1")])));
+    let refused = || Some(Err(Because::new(Gap::Deployments, "the role cannot be assumed")));
+    assert_eq!(used(&seen(&[], &landscape(arn(1), named())).unwrap()), [1]);
+    assert_eq!(used(&seen(&[], &landscape(arn(1), Some(Ok(RevisionImages::NoSuchRevision)))).unwrap()), [0u64; 0]);
+    for read in [None, refused()] {
+        assert_eq!(seen(&[], &landscape(arn(1), read)).unwrap_err().gap, Gap::Deployments);
+    }
+    let found = [revision(1, RevisionStatus::Inactive, ":v1")];
+    assert_eq!(used(&seen(&found, &landscape(arn(1), refused())).unwrap()), [1], "a query has read it");
+
+    let elsewhere: TaskDefinitionArn = "arn:aws:ecs:eu-west-1:444444444444:task-definition/shop:1".parse().unwrap();
+    assert_eq!(used(&seen(&[], &landscape(elsewhere.clone(), None)).unwrap()), [0u64; 0], "it may not pull");
+    let found = [Revision { arn: elsewhere.clone(), ..revision(1, RevisionStatus::Inactive, ":v1") }];
+    assert_eq!(used(&seen(&found, &landscape(elsewhere, None)).unwrap()), [1], "what Config shows counts");
 }
 
 #[test]
@@ -119,7 +152,7 @@ fn a_live_deployment_is_a_use_even_of_a_revision_that_no_query_found() {
     let pin = Pinned { task_definition: arn(1), image: reference(":v1"), digest: digest(1) };
     let landscape = Landscape {
         live: BTreeMap::from([(place(), Found::Known(vec![service(Found::Known(vec![pin]))]))]),
-        live_revisions: BTreeMap::from([(arn(1), Ok(vec![reference(":v1")]))]),
+        revisions_run: BTreeMap::from([(arn(1), Ok(RevisionImages::Named(vec![reference(":v1")])))]),
         ..quiet()
     };
     assert_eq!(used(&seen(&[], &landscape).unwrap()), [1]);
@@ -130,23 +163,25 @@ fn a_pinned_digest_is_a_use_whatever_the_tag_says_now() {
     let pin = Pinned { task_definition: arn(1), image: reference(":v1"), digest: digest(4) };
     let landscape = Landscape {
         live: BTreeMap::from([(place(), Found::Known(vec![service(Found::Known(vec![pin]))]))]),
-        live_revisions: BTreeMap::from([(arn(1), Ok(vec![reference(":v1")]))]),
+        revisions_run: BTreeMap::from([(arn(1), Ok(RevisionImages::Named(vec![reference(":v1")])))]),
         ..quiet()
     };
     let usage = seen(&[], &landscape).unwrap();
-    assert_eq!(usage.pinned.keys().collect::<Vec<_>>(), [&digest(4)]);
+    assert_eq!(usage.pinned.unwrap().into_keys().collect::<Vec<_>>(), [digest(4)]);
 }
 
 #[test]
-fn a_service_that_does_not_tell_its_digest_leaves_the_repository_unknown() {
+fn a_service_that_does_not_tell_its_digest_leaves_unknown_what_is_pinned_but_not_what_is_named() {
     let throttled = Because::new(Gap::PinnedDigests, "throttled");
     for pinned in [Found::Known(vec![]), Found::Missing(throttled)] {
         let landscape = Landscape {
             live: BTreeMap::from([(place(), Found::Known(vec![service(pinned)]))]),
-            live_revisions: BTreeMap::from([(arn(1), Ok(vec![reference(":v1")]))]),
+            revisions_run: BTreeMap::from([(arn(1), Ok(RevisionImages::Named(vec![reference(":v1")])))]),
             ..quiet()
         };
-        assert_eq!(seen(&[], &landscape).unwrap_err().gap, Gap::PinnedDigests);
+        let usage = seen(&[], &landscape).unwrap();
+        assert_eq!(usage.pinned.unwrap_err().gap, Gap::PinnedDigests);
+        assert_eq!(usage.uses.into_keys().collect::<Vec<_>>(), [digest(1)]);
     }
 }
 
@@ -162,11 +197,17 @@ fn whatever_was_not_seen_is_a_gap() {
         Landscape { live: live(Found::Known(vec![service(Found::Known(vec![]))])), ..quiet() },
         Landscape {
             live: live(Found::Known(vec![service(Found::Known(vec![]))])),
-            live_revisions: BTreeMap::from([(arn(1), Err(because()))]),
+            revisions_run: BTreeMap::from([(arn(1), Err(because()))]),
+            ..quiet()
+        },
+        Landscape {
+            live: live(Found::Known(vec![service(Found::Known(vec![]))])),
+            revisions_run: BTreeMap::from([(arn(1), Ok(RevisionImages::NoSuchRevision))]),
             ..quiet()
         },
     ] {
-        assert!(seen(&[], &landscape).is_err(), "{landscape:?}");
+        let gap = seen(&[], &landscape).and_then(|usage| usage.pinned);
+        assert!(gap.is_err(), "{landscape:?}");
     }
 }
 
@@ -179,8 +220,26 @@ fn users_outside_ecs_count_by_reference_and_by_digest() {
         resource: "arn:x".into(),
         images,
         digests,
+        unreadable: None,
     };
     let users = vec![user(vec![reference(":multi")], vec![]), user(vec![], vec![digest(4)])];
     let landscape = Landscape { other_users: Found::Known(users), ..quiet() };
     assert_eq!(used(&seen(&[], &landscape).unwrap()), [2, 4]);
+}
+
+#[test]
+fn a_function_whose_image_is_not_known_may_use_every_repository_that_more_than_accounts_may_pull_from() {
+    let function = OtherUser {
+        resource_type: "AWS::Lambda::Function",
+        account: "222222222222".parse().unwrap(),
+        region: "eu-west-1".parse().unwrap(),
+        resource: "arn:x".into(),
+        images: vec![],
+        digests: vec![],
+        unreadable: Some("its hash cannot be read".into()),
+    };
+    let landscape = Landscape { other_users: Found::Known(vec![function]), ..quiet() };
+    assert_eq!(used(&seen_where(&[], &landscape, false).unwrap()), [0u64; 0]);
+    let because = Because::new(Gap::Usage, "its hash cannot be read");
+    assert_eq!(seen_where(&[], &landscape, true).unwrap_err(), because);
 }
