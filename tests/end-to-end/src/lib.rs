@@ -8,11 +8,13 @@ pub mod histories;
 mod installation;
 mod inventory;
 mod organization;
+mod outcomes;
 mod stacks;
 mod team;
 
 pub use installation::{CLEANUP_STACK, HUB_STACK, Installation, deploy_hub, install_hub, prepare_hub};
 pub use inventory::Item;
 pub use organization::{ORGANIZATION_HUB, Organization};
+pub use outcomes::{Outcome, Outcomes};
 pub use stacks::{Stack, stack_set_roles};
 pub use team::{Mutability, Pushed};

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use simulated_aws::cloudtrail::set_trail;
-use simulated_aws::{AccountId, Region, SimulatedAws};
+use simulated_aws::{AccountId, Behaviours, Region, SimulatedAws};
 
 /// The hub's account id.
 pub const ORGANIZATION_HUB: &str = "111111111111";
@@ -30,7 +30,13 @@ impl Organization {
 
     /// The same with the first `workloads` of three workload accounts, and the first `regions` of two regions.
     pub fn of_size(seed: u64, workloads: usize, regions: usize) -> Self {
+        Self::behaving(seed, workloads, regions, Behaviours::default())
+    }
+
+    /// The same in an AWS that behaves so where nobody knows how it does.
+    pub fn behaving(seed: u64, workloads: usize, regions: usize, behaviours: Behaviours) -> Self {
         let aws = SimulatedAws::new(seed);
+        aws.world().behaviours = behaviours;
         let account = |id: &str| AccountId::new(id).expect("a constant");
         let organization = Self {
             aws,
@@ -108,6 +114,12 @@ impl Organization {
     pub fn stop_recording(&self, account: &AccountId, region: &Region) {
         let input = json!({"ConfigurationRecorderName": "default"});
         self.call(account, region, "config", "StopConfigurationRecorder", input);
+    }
+
+    /// Turns the recorder on again.
+    pub fn start_recording(&self, account: &AccountId, region: &Region) {
+        let input = json!({"ConfigurationRecorderName": "default"});
+        self.call(account, region, "config", "StartConfigurationRecorder", input);
     }
 
     /// Lets virtual hours pass.

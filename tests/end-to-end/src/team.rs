@@ -1,7 +1,9 @@
 //! What teams do: push images, register task definitions, run services.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::{Value, json};
-use simulated_aws::ecr::push_image;
+use simulated_aws::ecr::{push_image, push_index, push_referrer};
 use simulated_aws::ecs::make_service_older_than_revisions;
 use simulated_aws::{AccountId, Region};
 
@@ -87,6 +89,38 @@ impl Organization {
         Pushed { repository: repository.to_owned(), digest: pushed.expect("the repository takes it") }
     }
 
+    /// Pushes an image without a tag.
+    pub fn push_untagged(&self, repository: &str, contents: &str) -> Pushed {
+        let (hub, home) = (&self.hub, self.home());
+        let pushed = push_image(&mut self.aws.world(), hub, home, repository, None, contents);
+        Pushed { repository: repository.to_owned(), digest: pushed.expect("the repository takes it") }
+    }
+
+    /// Pushes an index over images of the same repository.
+    pub fn push_index(&self, tag: &str, children: &[&Pushed]) -> Pushed {
+        let (hub, home, repository) = (&self.hub, self.home(), &children[0].repository);
+        let digests: Vec<String> = children.iter().map(|child| child.digest.clone()).collect();
+        let pushed = push_index(&mut self.aws.world(), hub, home, repository, Some(tag), &digests);
+        Pushed { repository: repository.clone(), digest: pushed.expect("the repository takes it") }
+    }
+
+    /// Attaches a signature to an image.
+    pub fn sign(&self, image: &Pushed) -> Pushed {
+        let (hub, home) = (&self.hub, self.home());
+        let signature = "application/vnd.cncf.notary.signature";
+        let pushed = push_referrer(&mut self.aws.world(), hub, home, &image.repository, &image.digest, signature);
+        Pushed { repository: image.repository.clone(), digest: pushed.expect("the repository takes it") }
+    }
+
+    /// The digests of all images of a repository, archived or not, with their tags.
+    pub fn images(&self, repository: &str) -> BTreeMap<String, BTreeSet<String>> {
+        let input = json!({"repositoryName": repository, "maxResults": 1000, "filter": {"imageStatus": "ANY"}});
+        let described = self.call(&self.hub, self.home(), "ecr", "DescribeImages", input);
+        let tags = |image: &Value| image["imageTags"].as_array().into_iter().flatten().map(text).collect();
+        let images = described["imageDetails"].as_array().into_iter().flatten();
+        images.map(|image| (text(&image["imageDigest"]), tags(image))).collect()
+    }
+
     /// The reference that task definitions use for a tag.
     pub fn by_tag(&self, repository: &str, tag: &str) -> String {
         format!("{}.dkr.ecr.{}.amazonaws.com/{repository}:{tag}", self.hub, self.home())
@@ -132,6 +166,40 @@ impl Organization {
     /// Deregisters a task definition.
     pub fn deregister(&self, account: &AccountId, region: &Region, arn: &str) {
         self.call(account, region, "ecs", "DeregisterTaskDefinition", json!({"taskDefinition": arn}));
+    }
+
+    /// Deletes a task definition that was deregistered.
+    pub fn delete_task_definition(&self, account: &AccountId, region: &Region, arn: &str) {
+        self.call(account, region, "ecs", "DeleteTaskDefinitions", json!({"taskDefinitions": [arn]}));
+    }
+
+    /// Has the events of the team's own source `source` start a task definition.
+    pub fn start_on_events(
+        &self,
+        account: &AccountId,
+        region: &Region,
+        rule: &str,
+        source: &str,
+        task_definition: &str,
+    ) {
+        let call = |service, operation, input| self.call(account, region, service, operation, input);
+        call("ecs", "CreateCluster", json!({"clusterName": "default"}));
+        let trust = json!({"Version": "2012-10-17", "Statement": [
+            {"Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}, "Action": "sts:AssumeRole"}]});
+        let may = json!({"Version": "2012-10-17", "Statement": [
+            {"Effect": "Allow", "Action": "ecs:RunTask", "Resource": "*"}]});
+        call("iam", "CreateRole", json!({"RoleName": rule, "AssumeRolePolicyDocument": trust.to_string()}));
+        let policy = json!({"RoleName": rule, "PolicyName": "run", "PolicyDocument": may.to_string()});
+        call("iam", "PutRolePolicy", policy);
+        let pattern = json!({"source": [source]}).to_string();
+        call("events", "PutRule", json!({"Name": rule, "EventPattern": pattern}));
+        let target = json!({
+            "Id": "cluster",
+            "Arn": format!("arn:aws:ecs:{region}:{account}:cluster/default"),
+            "RoleArn": format!("arn:aws:iam::{account}:role/{rule}"),
+            "EcsParameters": {"TaskDefinitionArn": task_definition},
+        });
+        call("events", "PutTargets", json!({"Rule": rule, "Targets": [target]}));
     }
 
     /// Runs a service in the cluster `default`, which is made if need be.

@@ -65,6 +65,43 @@ pub enum PastSchedule {
     FiresAtOnce,
 }
 
+impl Behaviours {
+    /// The default with one behaviour turned, for each behaviour: its name, and how AWS then behaves.
+    pub fn turned_one_by_one() -> Vec<(&'static str, Self)> {
+        /// Naming every field makes a new behaviour a compile error here.
+        macro_rules! turned {
+            ($($field:ident: $turn:expr,)*) => {{
+                let Self { $($field,)* } = Self::default();
+                vec![$((stringify!($field), Self { $field: $turn($field), ..Self::default() }),)*]
+            }};
+        }
+        fn not(value: bool) -> bool {
+            !value
+        }
+        turned! {
+            completed_schedule_remains: |_| SignedDuration::from_mins(10),
+            past_schedule: |_| PastSchedule::FiresAtOnce,
+            schedule_group_deletion_takes: |_| SignedDuration::ZERO,
+            schedules_fire_at_start_of_minute: not,
+            ecr_delete_by_tag_and_digest_removes_image: not,
+            ecr_batch_delete_sees_its_own_deletions: not,
+            ecr_last_tag_of_index_child_can_go: not,
+            ecr_batch_get_image_counts_as_pull: not,
+            ecr_image_hidden_by_filter_is_missing: not,
+            ecr_retag_updates_push_time: not,
+            ecr_index_child_can_be_archived: not,
+            config_inner_underscore: |_| InnerUnderscore::Refused,
+            config_status_spelling: |_| StatusSpelling::UpperCase,
+            config_recorder_is_aggregated: not,
+            config_own_account_needs_authorization: not,
+            config_deleted_task_definition_vanishes: not,
+            stack_set_operation_pause: |_| SignedDuration::from_mins(20),
+            ecs_inactive_can_begin_for_ten_minutes: not,
+            ecs_inactive_revision_can_be_forced: not,
+        }
+    }
+}
+
 impl Default for Behaviours {
     fn default() -> Self {
         Self {
