@@ -127,8 +127,7 @@ impl Installation {
     }
 }
 
-/// Registers the real functions under the handlers of the template. Each keeps its clients as long as a warm process
-/// would: one for each function, made at its first invocation.
+/// Registers the real functions under the handlers of the template. Each invocation is a cold start.
 fn register_functions(organization: &Organization) {
     let mut world = organization.aws.world();
     world.register_function(

@@ -1,5 +1,6 @@
 //! Faults: what goes wrong between a caller and AWS.
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::World;
@@ -11,6 +12,8 @@ use crate::operation::ServiceError;
 pub struct CallSummary {
     /// How many calls came before it, in the whole world.
     pub number: u64,
+    /// When.
+    pub at: Timestamp,
     /// The caller.
     pub principal: Principal,
     /// The account called.

@@ -340,6 +340,7 @@ impl World {
         }
         let summary = CallSummary {
             number: self.call_count,
+            at: self.now(),
             principal: call.principal.clone(),
             account: call.account.clone(),
             region: call.region.clone(),
