@@ -11,6 +11,11 @@
 //! it is gone. So a schedule that is due within [`LEAD`] is not touched any more: what is asked for later takes a fresh
 //! name. An image can therefore have two checks for a while, which is harmless: each computes for itself whether it is
 //! too early.
+//!
+//! # Caveats
+//! Scheduler cannot change a schedule on condition that it is still as it was read. Of two that change one between each
+//! other's look and update, the last one's time stays. A check that comes too early by that finds it out from the times at
+//! which Config captured the revisions that name the image.
 
 use std::collections::BTreeSet;
 use std::error::Error;
