@@ -25,7 +25,7 @@ import jmespath
 
 ACCOUNT = "123456789012"
 REGION = "eu-west-1"
-SERVICES = ["ecr", "events", "scheduler"]
+SERVICES = ["ecr", "ecs", "events", "scheduler"]
 STARTUP_SECONDS = 60
 
 
