@@ -44,6 +44,7 @@ fn listings() -> Vec<Listing> {
         ("ssm", "GetParameters", json!({"Names": ["/ecr-cleanup/version"]}), "Parameters", "Name"),
         ("sqs", "ListQueues", json!({}), "QueueUrls", ""),
         ("monitoring", "DescribeAlarms", json!({}), "MetricAlarms", "AlarmName"),
+        ("monitoring", "ListDashboards", json!({}), "DashboardEntries", "DashboardArn"),
     ]
 }
 
@@ -52,7 +53,7 @@ fn listings() -> Vec<Listing> {
 pub struct Item {
     /// The account.
     pub account: AccountId,
-    /// The region in which it was listed; roles exist in all and are listed in the first.
+    /// The region in which it was listed; roles and dashboards exist in all and are listed in the first.
     pub region: Region,
     /// The call that lists it, such as `config:DescribeAggregationAuthorizations`.
     pub listed_by: String,
@@ -80,7 +81,8 @@ impl Organization {
             accounts.iter().flat_map(|account| self.regions.iter().map(move |region| (account, region)))
         {
             for (service, operation, input, list, member) in listings() {
-                if service == "iam" && region != self.home() {
+                let global = service == "iam" || operation == "ListDashboards";
+                if global && region != self.home() {
                     continue;
                 }
                 let answer = self.call(account, region, service, operation, input);

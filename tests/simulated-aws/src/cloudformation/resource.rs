@@ -794,6 +794,21 @@ static TYPES: &[Type] = &[
         },
         delete: |context, id, _| context.call("monitoring", "DeleteAlarms", json!({"AlarmNames": [id]})).map(drop),
     },
+    Type {
+        name: "AWS::CloudWatch::Dashboard",
+        properties: &[("DashboardName", Text), ("DashboardBody", Text)],
+        fixed: &["DashboardName"],
+        iam: None,
+        put: |context, _, properties| {
+            let name = context.name(properties, "DashboardName");
+            let input = with(properties, &[], json!({"DashboardName": name}));
+            context.call("monitoring", "PutDashboard", input)?;
+            Ok(Made::new(name, json!({})))
+        },
+        delete: |context, id, _| {
+            context.call("monitoring", "DeleteDashboards", json!({"DashboardNames": [id]})).map(drop)
+        },
+    },
 ];
 
 fn put_role_policy(context: &mut Context<'_>, role: &str, policy: &str, document: &Value) -> Result<(), ServiceError> {
