@@ -52,7 +52,7 @@ impl Batch {
 impl Failures {
     /// Has message `id` delivered again, because of `error`.
     pub fn add(&mut self, id: &str, error: &(dyn Error + 'static)) {
-        tracing::error!(message = id, outcome = "message failed", reason = %Causes(error));
+        tracing::error!(message_id = id, outcome = "message failed", reason = %Causes(error));
         self.0.insert(id.to_owned());
     }
 

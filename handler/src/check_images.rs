@@ -63,7 +63,7 @@ use crate::checks::{self, Candidate, CheckDue, ChecksDue, Occasion};
 use crate::clients::Clients;
 use crate::clock::Clock;
 use crate::image::{Digest, ImageId, Tag};
-use crate::metrics::{self, Metric};
+use crate::metrics::{Line, Metric, Sink};
 use crate::names::{CHECK_DUE, EVENT_SOURCE};
 use crate::repository::{Registry, Repository, RepositoryName};
 use crate::settings::{Action, Envelope, Settings};
@@ -92,6 +92,9 @@ const FIRST_DELAY: SignedDuration = SignedDuration::from_mins(15);
 /// message that can still be under way (the queue's visibility timeout is half an hour).
 const ORPHANS_AFTER: SignedDuration = SignedDuration::from_hours(1);
 
+/// So many uncovered accounts are named beside their number; the outcomes of the images concerned name the others.
+const NAMED_ACCOUNTS: usize = 20;
+
 /// The longest such delay.
 const LONGEST_DELAY: SignedDuration = SignedDuration::from_hours(24);
 
@@ -100,6 +103,7 @@ const LONGEST_DELAY: SignedDuration = SignedDuration::from_hours(24);
 pub struct CheckImages {
     clients: Arc<Clients>,
     clock: Clock,
+    metrics: Sink,
     remembered: Mutex<Remembered>,
 }
 
@@ -122,6 +126,7 @@ struct Request {
 pub(crate) struct Due {
     pub(crate) last_change: Timestamp,
     pub(crate) postponements: u32,
+    pub(crate) postponed_since: Option<Timestamp>,
     pub(crate) candidacy: Candidacy,
     pub(crate) messages: BTreeSet<String>,
     /// All of its messages came in time.
@@ -151,7 +156,12 @@ enum Unfinished {
 impl CheckImages {
     /// The function, calling AWS through `clients` and telling the time by `clock`.
     pub fn new(clients: Arc<Clients>, clock: Clock) -> Self {
-        Self { clients, clock, remembered: Mutex::default() }
+        Self { clients, clock, metrics: Sink::default(), remembered: Mutex::default() }
+    }
+
+    /// The same function, with its metrics going elsewhere than to its log.
+    pub fn with_metrics(self, metrics: Sink) -> Self {
+        Self { metrics, ..self }
     }
 
     /// Handles one batch and answers which of its messages are to be delivered again.
@@ -205,10 +215,8 @@ impl CheckImages {
             let checks = &request.repositories[&repository];
             let outcomes = self.act(settings, &repository, participation, images, checks, failures).await;
             outcome::log(settings, &repository, &outcomes);
-            let stuck = outcomes.iter().filter(|outcome| outcome.is_postponed_too_often()).count();
-            if stuck > 0 {
-                let metric = Metric::ChecksPostponedRepeatedly;
-                metrics::emit(&settings.names, &repository, metric, stuck as u64, self.clock.now());
+            for line in outcome::metrics(settings, &repository, checks.len(), &outcomes, self.clock.now()) {
+                self.metrics.report(&line);
             }
             let events = outcome::events(settings, &repository, &outcomes);
             if let Err(error) = outcome::publish(self.clients.eventbridge(), settings, &events).await {
@@ -270,6 +278,11 @@ impl CheckImages {
         let now = self.clock.now();
         let coverage =
             coverage::prove(clients, &settings.names, &aggregator, &askable, &mut remembered.proofs, now).await;
+        if let Some(uncovered) = uncovered(&workloads, &coverage, &places) {
+            let accounts: Vec<&str> = uncovered.iter().map(|account| account.as_str()).take(NAMED_ACCOUNTS).collect();
+            let line = Line::of(&settings.names, now).about("Accounts", accounts);
+            self.metrics.report(&line.level(Metric::UncoveredAccounts, uncovered.len() as u64));
+        }
 
         let landscape = if places.is_empty() {
             nobody_looked()
@@ -471,7 +484,7 @@ impl CheckImages {
                     digest,
                     tags,
                     kind: OutcomeKind::Deleted { with: Vec::new(), bytes: 0 },
-                    code: "already-gone",
+                    code: outcome::ALREADY_GONE,
                     reason: "it was gone already".into(),
                 }),
             }
@@ -534,7 +547,11 @@ impl CheckImages {
                 Ok(scheduled) => outcomes.push(Outcome {
                     digest,
                     tags,
-                    kind: OutcomeKind::Postponed { until: scheduled.at, postponements: candidate.postponements },
+                    kind: OutcomeKind::Postponed {
+                        until: scheduled.at,
+                        postponements: scheduled.due.postponements,
+                        since: scheduled.due.postponed_since,
+                    },
                     code,
                     reason,
                 }),
@@ -591,7 +608,9 @@ impl CheckImages {
             }
             for name in schedules {
                 if let Err(error) = checks::cancel(self.clients.scheduler(), settings, &name).await {
-                    tracing::warn!(cleanup = %settings.names, schedule = name, reason = %Causes(&error));
+                    tracing::warn!(
+                        ecr_cleanup = %settings.names, digest = %image, outcome = "needless checks stay", reason = %Causes(&error),
+                    );
                 }
             }
         }
@@ -661,6 +680,7 @@ fn due(envelope: &Envelope, now: Timestamp) -> Result<Vec<CheckDue>, Refused> {
             return Err(Refused::OtherRegistry(due.repository.clone()));
         }
         due.last_change = due.last_change.min(now);
+        due.postponed_since = due.postponed_since.map(|since| since.min(now));
     }
     Ok(due)
 }
@@ -677,6 +697,7 @@ fn add(requests: &mut Vec<Request>, settings: Settings, due: CheckDue, message: 
         last_change: due.last_change,
         postponements: due.postponements,
         candidacy,
+        postponed_since: due.postponed_since,
         messages: BTreeSet::new(),
         fresh,
     });
@@ -684,6 +705,7 @@ fn add(requests: &mut Vec<Request>, settings: Settings, due: CheckDue, message: 
     known.postponements = known.postponements.max(due.postponements);
     known.candidacy.named |= candidacy.named;
     known.candidacy.orphan |= candidacy.orphan;
+    known.postponed_since = checks::earlier(known.postponed_since, due.postponed_since);
     known.fresh &= fresh;
     known.messages.insert(message);
 }
@@ -697,11 +719,15 @@ fn put_off(
     now: Timestamp,
 ) -> Candidate {
     let image = ImageId { repository: repository.clone(), digest: digest.clone() };
-    let (not_before, postponements) = match postponement {
-        Postponement::TooEarly { until, .. } => (*until, 0),
-        Postponement::Missing(_) => (now + delay(due.postponements), due.postponements.saturating_add(1)),
+    let (not_before, postponements, postponed_since) = match postponement {
+        Postponement::TooEarly { until, .. } => (*until, 0, None),
+        Postponement::Missing(_) => {
+            let since = due.postponed_since.unwrap_or(now);
+            (now + delay(due.postponements), due.postponements.saturating_add(1), Some(since))
+        }
     };
-    Candidate { image, last_change: due.last_change, not_before, postponements, candidacy: due.candidacy }
+    let candidacy = due.candidacy;
+    Candidate { image, last_change: due.last_change, not_before, postponements, postponed_since, candidacy }
 }
 
 /// How long a check waits for evidence after this many postponements.
@@ -758,6 +784,21 @@ fn covered(
         return Err(Because::new(Gap::Coverage, "there is no account and region to cover"));
     }
     Ok(Covered { pairs: places.len() })
+}
+
+/// The accounts of which it is known that they are not covered somewhere; `None` if nobody was asked, or the aggregator does
+/// not answer, which says nothing of them.
+fn uncovered(
+    workloads: &Result<Workloads, Because>,
+    proofs: &BTreeMap<Place, Result<(), Because>>,
+    places: &BTreeSet<Place>,
+) -> Option<BTreeSet<AccountId>> {
+    let is_unknown = |proof: &Result<(), Because>| proof.as_ref().is_err_and(|because| because.gap != Gap::Coverage);
+    if places.is_empty() || proofs.values().any(is_unknown) {
+        return None;
+    }
+    let lacks = |place: &&Place| standing(workloads, &place.0).is_err() || proofs.get(place).is_none_or(Result::is_err);
+    Some(places.iter().filter(lacks).map(|(account, _)| account.clone()).collect())
 }
 
 /// The evidence of each image of one repository whose check is due.

@@ -18,8 +18,6 @@
 //! which Config captured the revisions that name the image.
 
 use std::collections::BTreeSet;
-use std::error::Error;
-use std::fmt;
 
 use aws_sdk_scheduler::operation::get_schedule::GetScheduleOutput;
 use aws_sdk_scheduler::types::{
@@ -30,6 +28,7 @@ use jiff::tz::TimeZone;
 use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
 use serde::{Deserialize, Serialize};
 
+use crate::causes::failure_text;
 use crate::check_images::evidence::Candidacy;
 use crate::image::{Digest, ImageId};
 use crate::names::{CHECK_DUE, EVENT_SOURCE, sha256_hex};
@@ -57,6 +56,8 @@ pub struct Candidate {
     pub not_before: Timestamp,
     /// How often the check has been postponed for want of evidence.
     pub postponements: u32,
+    /// When it was first postponed so.
+    pub postponed_since: Option<Timestamp>,
     /// Why it is one.
     pub candidacy: Candidacy,
 }
@@ -67,7 +68,8 @@ impl Candidate {
     pub fn changed(image: ImageId, time: Timestamp, settings: &Settings, now: Timestamp) -> Self {
         let last_change = time.min(now);
         let candidacy = Candidacy { named: true, orphan: false };
-        Self { image, last_change, not_before: last_change + settings.rollback_window(), postponements: 0, candidacy }
+        let not_before = last_change + settings.rollback_window();
+        Self { image, last_change, not_before, postponements: 0, postponed_since: None, candidacy }
     }
 }
 
@@ -83,6 +85,9 @@ pub struct CheckDue {
     pub last_change: Timestamp,
     /// How often the check has been postponed for want of evidence.
     pub postponements: u32,
+    /// When it was first postponed so. Checks that an earlier version scheduled do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub postponed_since: Option<Timestamp>,
     /// An event said that a task definition named the image.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub named: bool,
@@ -142,6 +147,7 @@ impl ChecksDue {
             // No change is known but those that the check itself looks for.
             last_change: Timestamp::UNIX_EPOCH,
             postponements: 0,
+            postponed_since: None,
             named: false,
             orphan: occasion == Occasion::Deletion,
         })
@@ -159,23 +165,19 @@ impl Check {
     /// The check of `candidate`, at a whole minute at least [`LEAD`] ahead.
     fn of(candidate: &Candidate, now: Timestamp) -> Self {
         let ImageId { repository, digest } = candidate.image.clone();
-        let due = CheckDue {
-            repository,
-            digest,
-            last_change: candidate.last_change,
-            postponements: candidate.postponements,
-            named: candidate.candidacy.named,
-            orphan: candidate.candidacy.orphan,
-        };
+        let Candidate { last_change, postponements, postponed_since, candidacy, .. } = *candidate;
+        let Candidacy { named, orphan } = candidacy;
+        let due = CheckDue { repository, digest, last_change, postponements, postponed_since, named, orphan };
         Self { at: whole_minute(candidate.not_before.max(now + LEAD)), due }
     }
 
-    /// This check or `pending`, whichever is later in each respect.
+    /// This check or `pending`, whichever is later in each respect; but whichever was postponed first.
     fn merged(&self, pending: &Self) -> Self {
         let mut merged = self.clone();
         merged.at = self.at.max(pending.at);
         merged.due.last_change = self.due.last_change.max(pending.due.last_change);
         merged.due.postponements = self.due.postponements.max(pending.due.postponements);
+        merged.due.postponed_since = earlier(self.due.postponed_since, pending.due.postponed_since);
         merged.due.named |= pending.due.named;
         merged.due.orphan |= pending.due.orphan;
         merged
@@ -188,6 +190,11 @@ impl Check {
     fn input(&self) -> String {
         serde_json::json!(self.due).to_string()
     }
+}
+
+/// The earlier of two times, of which either may not be known.
+pub fn earlier(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
+    one.into_iter().chain(other).min()
 }
 
 /// What is known of a schedule that exists already.
@@ -241,6 +248,8 @@ pub struct Scheduled {
     pub name: String,
     /// When the check is due.
     pub at: Timestamp,
+    /// What it asks for, with what an earlier check knew.
+    pub due: CheckDue,
     /// How it came about.
     pub how: How,
 }
@@ -256,13 +265,14 @@ pub enum How {
     Pending,
 }
 
-impl fmt::Display for How {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl How {
+    /// For log lines.
+    pub fn text(self) -> &'static str {
+        match self {
             Self::Created => "check scheduled",
             Self::Moved => "check moved",
             Self::Pending => "check already scheduled",
-        })
+        }
     }
 }
 
@@ -278,14 +288,12 @@ pub enum EnsureError {
         group: String,
     },
     /// A call failed.
-    #[error("no check of {image} can be scheduled: {call} failed")]
+    #[error("no check of {image} can be scheduled: {reason}")]
     Call {
         /// The image.
         image: Box<ImageId>,
-        /// The API call.
-        call: &'static str,
-        /// What it said.
-        source: Box<dyn Error + Send + Sync>,
+        /// The call, and what it said.
+        reason: String,
     },
     /// Every name was taken, or was created and deleted at the same time.
     #[error("no check of {0} can be scheduled: its schedules kept changing")]
@@ -303,22 +311,16 @@ pub async fn ensure(
     candidate: &Candidate,
 ) -> Result<Scheduled, EnsureError> {
     let image = &candidate.image;
-    let call = |call: &'static str, error: Box<dyn Error + Send + Sync>| EnsureError::Call {
-        image: Box::new(image.clone()),
-        call,
-        source: error,
-    };
+    let failed = |reason: String| EnsureError::Call { image: Box::new(image.clone()), reason };
+    let invalid = |error: aws_sdk_scheduler::error::BuildError| failed(error.to_string());
     let wanted = Check::of(candidate, now);
     let mut generation = 1;
     for _ in 0..ATTEMPTS {
         let name = schedule_name(image, generation);
         let group = &settings.schedule_group_name;
 
-        let target = |check: &Check| target(settings, check).map_err(|e| call("CreateSchedule", e.into()));
-        let window = FlexibleTimeWindow::builder()
-            .mode(FlexibleTimeWindowMode::Off)
-            .build()
-            .map_err(|e| call("CreateSchedule", e.into()))?;
+        let target = |check: &Check| target(settings, check).map_err(invalid);
+        let window = FlexibleTimeWindow::builder().mode(FlexibleTimeWindowMode::Off).build().map_err(invalid)?;
         let created = scheduler
             .create_schedule()
             .group_name(group)
@@ -333,13 +335,13 @@ pub async fn ensure(
             .send()
             .await;
         match created {
-            Ok(_) => return Ok(Scheduled { name, at: wanted.at, how: How::Created }),
+            Ok(_) => return Ok(Scheduled { name, at: wanted.at, due: wanted.due, how: How::Created }),
             Err(error) => match error.as_service_error() {
                 Some(service) if service.is_conflict_exception() => {}
                 Some(service) if service.is_resource_not_found_exception() => {
                     return Err(EnsureError::NoGroup { image: Box::new(image.clone()), group: group.clone() });
                 }
-                _ => return Err(call("CreateSchedule", error.into())),
+                _ => return Err(failed(failure_text("scheduler:CreateSchedule", group, &error))),
             },
         }
 
@@ -347,7 +349,7 @@ pub async fn ensure(
             Ok(found) => found,
             // It has gone since: the name is free again.
             Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_not_found_exception()) => continue,
-            Err(error) => return Err(call("GetSchedule", error.into())),
+            Err(error) => return Err(failed(failure_text("scheduler:GetSchedule", group, &error))),
         };
         let merged = match existing(&found, now) {
             Existing::Firing => {
@@ -355,7 +357,7 @@ pub async fn ensure(
                 continue;
             }
             Existing::Pending(pending) if wanted.merged(&pending) == pending => {
-                return Ok(Scheduled { name, at: pending.at, how: How::Pending });
+                return Ok(Scheduled { name, at: pending.at, due: pending.due, how: How::Pending });
             }
             Existing::Pending(pending) => wanted.merged(&pending),
             Existing::Unreadable => wanted.clone(),
@@ -376,13 +378,13 @@ pub async fn ensure(
             .send()
             .await;
         match updated {
-            Ok(_) => return Ok(Scheduled { name, at: merged.at, how: How::Moved }),
+            Ok(_) => return Ok(Scheduled { name, at: merged.at, due: merged.due, how: How::Moved }),
             Err(error) => match error.as_service_error() {
                 // Lost against its own deletion, which may not be complete: a fresh name is safe.
                 Some(service) if service.is_resource_not_found_exception() => generation += 1,
                 // Somebody else changed it at the same time: look again.
                 Some(service) if service.is_conflict_exception() => {}
-                _ => return Err(call("UpdateSchedule", error.into())),
+                _ => return Err(failed(failure_text("scheduler:UpdateSchedule", group, &error))),
             },
         }
     }
@@ -395,16 +397,9 @@ pub enum ScheduleError {
     /// The EcrCleanup has no schedule group (any more).
     #[error("nothing can be scheduled: there is no schedule group {0}")]
     NoGroup(String),
-    /// A call failed.
-    #[error("{call} of {name} failed")]
-    Call {
-        /// The schedule.
-        name: String,
-        /// The API call.
-        call: &'static str,
-        /// What it said.
-        source: Box<dyn Error + Send + Sync>,
-    },
+    /// A call failed: which, and what it said.
+    #[error("{0}")]
+    Call(String),
 }
 
 /// Has all images of `due` checked at `not_before`, at least [`LEAD`] ahead; the names of the schedules. Asking twice for the
@@ -446,15 +441,8 @@ pub async fn publish_at(
     let expression = at_expression(at);
     let token = sha256_hex(&format!("{detail_type} {expression} {input}"));
     let name = format!("{prefix}-{}", &token[..40]);
-    let failed = |source: Box<dyn Error + Send + Sync>| ScheduleError::Call {
-        name: name.clone(),
-        call: "scheduler:CreateSchedule",
-        source,
-    };
-    let window = FlexibleTimeWindow::builder()
-        .mode(FlexibleTimeWindowMode::Off)
-        .build()
-        .map_err(|error| failed(error.into()))?;
+    let invalid = |error: aws_sdk_scheduler::error::BuildError| ScheduleError::Call(error.to_string());
+    let window = FlexibleTimeWindow::builder().mode(FlexibleTimeWindowMode::Off).build().map_err(invalid)?;
     let created = scheduler
         .create_schedule()
         .group_name(&settings.schedule_group_name)
@@ -465,7 +453,7 @@ pub async fn publish_at(
         .flexible_time_window(window)
         .action_after_completion(ActionAfterCompletion::Delete)
         .state(ScheduleState::Enabled)
-        .target(bus_target(settings, detail_type, input).map_err(|error| failed(error.into()))?)
+        .target(bus_target(settings, detail_type, input).map_err(invalid)?)
         .send()
         .await;
     match created {
@@ -476,7 +464,7 @@ pub async fn publish_at(
             Some(service) if service.is_resource_not_found_exception() => {
                 Err(ScheduleError::NoGroup(settings.schedule_group_name.clone()))
             }
-            _ => Err(failed(error.into())),
+            _ => Err(ScheduleError::Call(failure_text("scheduler:CreateSchedule", &name, &error))),
         },
     }
 }
@@ -493,9 +481,7 @@ pub async fn cancel(
     match scheduler.delete_schedule().group_name(&settings.schedule_group_name).name(name).send().await {
         Ok(_) => Ok(()),
         Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception()) => Ok(()),
-        Err(error) => {
-            Err(ScheduleError::Call { name: name.to_owned(), call: "scheduler:DeleteSchedule", source: error.into() })
-        }
+        Err(error) => Err(ScheduleError::Call(failure_text("scheduler:DeleteSchedule", name, &error))),
     }
 }
 
@@ -546,8 +532,9 @@ mod tests {
 
     fn candidate(last_change: &str, not_before: &str, postponements: u32) -> Candidate {
         let candidacy = Candidacy { named: true, orphan: false };
+        let postponed_since = (postponements > 0).then(|| time("2026-11-23T08:00:00Z"));
         let (last_change, not_before) = (time(last_change), time(not_before));
-        Candidate { image: image(), last_change, not_before, postponements, candidacy }
+        Candidate { image: image(), last_change, not_before, postponements, postponed_since, candidacy }
     }
 
     #[test]
@@ -582,6 +569,7 @@ mod tests {
             serde_json::json!({
                 "repository": {"account": "111111111111", "region": "eu-west-1", "name": "team/api"},
                 "digest": DIGEST, "lastChange": "2026-11-23T12:00:00Z", "postponements": 3,
+                "postponedSince": "2026-11-23T08:00:00Z",
             })
         );
     }
@@ -602,6 +590,17 @@ mod tests {
     }
 
     #[test]
+    fn a_check_that_an_earlier_version_scheduled_is_read() {
+        let input = serde_json::json!({
+            "repository": {"account": "111111111111", "region": "eu-west-1", "name": "team/api"},
+            "digest": DIGEST, "lastChange": "2026-11-23T12:00:00Z", "postponements": 3,
+        });
+        let due: CheckDue = serde_json::from_value(input.clone()).unwrap();
+        assert_eq!(due.postponed_since, None);
+        assert_eq!(serde_json::json!(due), input, "and written as it was");
+    }
+
+    #[test]
     fn a_pending_check_is_only_ever_made_later() {
         let now = time("2026-11-23T12:00:00Z");
         let check = |change: &str, at: &str, n| Check::of(&candidate(change, at, n), now);
@@ -615,6 +614,21 @@ mod tests {
             assert_eq!(merged, check(expected.0, expected.1, expected.2), "{wanted:?}");
             assert_eq!(merged.merged(&merged), merged);
         }
+    }
+
+    #[test]
+    fn what_was_postponed_first_is_remembered() {
+        let (first, second) = (Some(time("2026-11-23T10:00:00Z")), Some(time("2026-11-23T11:00:00Z")));
+        for (one, other, expected) in
+            [(None, None, None), (first, None, first), (None, first, first), (second, first, first)]
+        {
+            assert_eq!(earlier(one, other), expected, "{one:?} {other:?}");
+        }
+        let now = time("2026-11-23T12:00:00Z");
+        let pending = Check::of(&candidate("2026-11-23T10:00:00Z", "2026-11-24T10:00:00Z", 1), now);
+        let changed = Check::of(&candidate("2026-11-23T11:00:00Z", "2026-11-24T11:00:00Z", 0), now);
+        assert_eq!(changed.due.postponed_since, None);
+        assert_eq!(changed.merged(&pending).due.postponed_since, Some(time("2026-11-23T08:00:00Z")));
     }
 
     #[test]

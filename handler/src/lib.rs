@@ -12,6 +12,7 @@ pub mod clients;
 pub mod clock;
 pub mod function;
 pub mod image;
+pub mod log;
 pub mod metrics;
 pub mod names;
 pub mod opt_in;

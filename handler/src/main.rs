@@ -3,17 +3,11 @@
 #![recursion_limit = "256"]
 
 use handler::function::Function;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
-    tracing_subscriber::fmt()
-        .json()
-        .flatten_event(true)
-        .with_current_span(false)
-        .with_span_list(false)
-        .with_target(false)
-        .with_max_level(tracing::Level::INFO)
-        .init();
+    handler::log::written_to(std::io::stdout).init();
     let served = async {
         let handler = std::env::var("_HANDLER")?;
         handler.parse::<Function>()?.serve().await

@@ -19,10 +19,12 @@ use jiff::Timestamp;
 
 use crate::batch::{Batch, Failures, Message};
 use crate::check_images::evidence::Participation;
-use crate::checks::{self, Candidate};
+use crate::checks::{self, Candidate, How};
 use crate::clients::Clients;
 use crate::clock::Clock;
 use crate::image::{Digest, ImageId, Selector};
+use crate::log::Decision;
+use crate::metrics::{Line, Metric, Sink};
 use crate::repository::Repository;
 use crate::settings::Settings;
 use crate::task_definition_event::TaskDefinitionEvent;
@@ -37,6 +39,7 @@ const PARALLEL: usize = 8;
 pub struct ScheduleChecks {
     clients: Arc<Clients>,
     clock: Clock,
+    metrics: Sink,
 }
 
 /// What a batch's messages ask of one EcrCleanup.
@@ -63,7 +66,12 @@ impl Asked {
 impl ScheduleChecks {
     /// The function, calling AWS through `clients` and telling the time by `clock`.
     pub fn new(clients: Arc<Clients>, clock: Clock) -> Self {
-        Self { clients, clock }
+        Self { clients, clock, metrics: Sink::default() }
+    }
+
+    /// The same function, with its metrics going elsewhere than to its log.
+    pub fn with_metrics(self, metrics: Sink) -> Self {
+        Self { metrics, ..self }
     }
 
     /// Handles one batch and answers which of its messages are to be delivered again.
@@ -88,7 +96,8 @@ impl ScheduleChecks {
         failures: &mut Failures,
     ) {
         let ignore = |reason: &str| {
-            tracing::info!(ecr_cleanup = %settings.names, %repository, outcome = "ignored", reason);
+            Decision { repository: Some(repository), ..Decision::new(&settings.names, "ignore", "ignored", &reason) }
+                .log();
         };
         let ecr = self.clients.ecr(&repository.registry.region);
         let images = match resolve::opt_in(&ecr, repository, &settings.opt_in_tag).await {
@@ -125,20 +134,25 @@ impl ScheduleChecks {
             (candidate.image, asked, result)
         });
         let results: Vec<_> = futures::stream::iter(scheduling).buffered(PARALLEL).collect().await;
+        let mut put = 0;
         for (image, asked, result) in results {
             match result {
-                Ok(scheduled) => tracing::info!(
-                    ecr_cleanup = %settings.names,
-                    %repository,
-                    digest = %image.digest,
-                    outcome = %scheduled.how,
-                    at = %scheduled.at,
-                    schedule = scheduled.name,
-                    reason = %format_args!("a task definition that names it changed at {}", asked.last_change),
-                ),
+                Ok(scheduled) => {
+                    put += u64::from(scheduled.how != How::Pending);
+                    let reason = format!("a task definition that names it changed at {}", asked.last_change);
+                    Decision {
+                        repository: Some(repository),
+                        digest: Some(&image.digest),
+                        next_check: Some(scheduled.at),
+                        ..Decision::new(&settings.names, "check", scheduled.how.text(), &reason)
+                    }
+                    .log();
+                }
                 Err(error) => asked.messages.iter().for_each(|id| failures.add(id, &error)),
             }
         }
+        let line = Line::of(&settings.names, now).about("Repository", repository.to_string());
+        self.metrics.report(&line.count(Metric::ChecksScheduled, put));
     }
 }
 
@@ -148,7 +162,7 @@ fn requests(messages: &[Message], now: Timestamp, failures: &mut Failures) -> Ve
     for Message { id, envelope } in messages {
         let (settings, event) = (&envelope.settings, &envelope.event);
         let ignore = |reason: &dyn std::fmt::Display| {
-            tracing::info!(ecr_cleanup = %settings.names, event = event.id, outcome = "ignored", reason = %reason);
+            Decision { event_id: Some(&event.id), ..Decision::new(&settings.names, "ignore", "ignored", reason) }.log();
         };
         let references = match TaskDefinitionEvent::read(event) {
             Ok(TaskDefinitionEvent::Images { references, refused }) => {

@@ -149,7 +149,7 @@ impl Sweep {
     async fn sweep(&self, settings: &Settings, due: SweepDue) -> Result<(), Unfinished> {
         let begin = self.clock.now();
         let repositories = self.taking_part(settings, due.after.as_ref()).await.map_err(Unfinished::Evidence)?;
-        tracing::info!(cleanup = %settings.names, outcome = "sweep begun", repositories = repositories.len());
+        tracing::info!(ecr_cleanup = %settings.names, outcome = "sweep begun", repositories = repositories.len());
         if repositories.is_empty() {
             return Ok(());
         }
@@ -185,7 +185,7 @@ impl Sweep {
         let name = checks::publish_at(self.clients.scheduler(), settings, "sweep", SWEEP_DUE, at, input)
             .await
             .map_err(Unfinished::GoOn)?;
-        tracing::info!(cleanup = %settings.names, outcome = "sweep goes on later", at = %at, schedule = name);
+        tracing::info!(ecr_cleanup = %settings.names, outcome = "sweep goes on later", at = %at, schedule = name);
         Ok(())
     }
 
@@ -297,6 +297,7 @@ impl Due {
         Self {
             last_change: Timestamp::UNIX_EPOCH,
             postponements: 0,
+            postponed_since: None,
             candidacy: Candidacy { named: false, orphan: false },
             messages: BTreeSet::new(),
             fresh: true,

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 /// The part of the Lambda runtime API that a function uses: hands out `invocations`, then keeps the function waiting,
-/// and notes what it answers as `(path, body)`.
+/// and notes what it answers as `(path, body)`. At the same address are the two AWS calls that put a check off.
 #[derive(Default)]
 struct RuntimeApi {
     invocations: Mutex<VecDeque<Value>>,
@@ -36,6 +36,10 @@ impl RuntimeApi {
                 .header("lambda-runtime-deadline-ms", "4102444800000")
                 .header("lambda-runtime-invoked-function-arn", "arn:aws:lambda:eu-west-1:111111111111:function:f")
                 .body(Full::from(invocation.to_string()))
+        } else if path.starts_with("/schedules/") {
+            response.body(Full::from(r#"{"ScheduleArn": "arn"}"#))
+        } else if head.headers.get("x-amz-target").is_some_and(|target| target == "AWSEvents.PutEvents") {
+            response.body(Full::from(r#"{"FailedEntryCount": 0, "Entries": [{"EventId": "1"}]}"#))
         } else {
             let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
             self.answers.lock().expect("no panic elsewhere").push((path.to_owned(), body));
@@ -59,6 +63,7 @@ fn bootstrap(handler: &str, runtime_api: &str) -> Command {
         ("AWS_REGION", "eu-west-1"),
         ("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE"),
         ("AWS_SECRET_ACCESS_KEY", "example"),
+        ("AWS_ENDPOINT_URL", &format!("http://{runtime_api}")),
     ]);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command
@@ -69,10 +74,9 @@ fn log_lines(output: &Output) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
 }
 
-#[tokio::test]
-async fn a_batch_is_taken_from_the_runtime_api_and_answered() {
-    let register = include_str!("../fixtures/cloudtrail-failed-call.json");
-    let good = json!({
+/// A message of the EcrCleanup `prod` with an event.
+fn message(event: Value) -> String {
+    json!({
         "cleanup": {
             "schemaVersion": 1, "name": "prod", "kind": "accounts",
             "hub": {"account": "111111111111", "region": "eu-west-1"},
@@ -82,22 +86,22 @@ async fn a_batch_is_taken_from_the_runtime_api_and_answered() {
             "regions": ["eu-west-1"], "optInTag": {"key": "ecr-cleanup", "value": null},
             "rollbackWindowHours": 24, "dryRun": false, "keepNewestImages": 0, "keepTagPatterns": [],
         },
-        "event": serde_json::from_str::<Value>(register).unwrap(),
-    });
-    let api = Arc::new(RuntimeApi::default());
-    let batch = json!({"Records": [
-        {"messageId": "good", "body": good.to_string()},
-        {"messageId": "broken", "body": "not JSON"},
-    ]});
-    api.invocations.lock().unwrap().push_back(batch);
+        "event": event,
+    })
+    .to_string()
+}
 
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
+/// What a function answers to one batch, as `(path, body)`, and what it writes meanwhile.
+async fn invoked(handler: &str, batch: Value) -> (Vec<(String, Value)>, Vec<Value>) {
+    let api = Arc::new(RuntimeApi::default());
+    api.invocations.lock().expect("no panic elsewhere").push_back(batch);
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address").to_string();
     let serving = tokio::spawn({
         let api = api.clone();
         async move {
             loop {
-                let (stream, _) = listener.accept().await.unwrap();
+                let (stream, _) = listener.accept().await.expect("a connection");
                 let api = api.clone();
                 let service = service_fn(move |request| api.clone().handle(request));
                 tokio::spawn(
@@ -106,21 +110,57 @@ async fn a_batch_is_taken_from_the_runtime_api_and_answered() {
             }
         }
     });
-    let mut process = bootstrap("schedule-checks", &address).spawn().unwrap();
+    let mut process = bootstrap(handler, &address).spawn().expect("a process");
     api.answered.notified().await;
-    process.kill().unwrap();
-    let output = process.wait_with_output().unwrap();
+    process.kill().expect("it waits for the next invocation");
+    let output = process.wait_with_output().expect("its output");
     serving.abort();
+    let answers = api.answers.lock().expect("no panic elsewhere").clone();
+    (answers, log_lines(&output))
+}
 
-    let path = "/2018-06-01/runtime/invocation/8476a536-e9f4-11e8-9739-2dfe598c3fcd/response";
+const ANSWER_PATH: &str = "/2018-06-01/runtime/invocation/8476a536-e9f4-11e8-9739-2dfe598c3fcd/response";
+
+#[tokio::test]
+async fn a_batch_is_taken_from_the_runtime_api_and_answered() {
+    let register: Value = serde_json::from_str(include_str!("../fixtures/cloudtrail-failed-call.json")).unwrap();
+    let batch = json!({"Records": [
+        {"messageId": "good", "body": message(register)},
+        {"messageId": "broken", "body": "not JSON"},
+    ]});
+    let (answers, lines) = invoked("schedule-checks", batch).await;
     let answer = json!({"batchItemFailures": [{"itemIdentifier": "broken"}]});
-    assert_eq!(*api.answers.lock().unwrap(), [(path.to_owned(), answer)]);
-    let lines = log_lines(&output);
+    assert_eq!(answers, [(ANSWER_PATH.to_owned(), answer)]);
     let line =
         |outcome: &str| lines.iter().find(|line| line["outcome"] == outcome).unwrap_or_else(|| panic!("{lines:#?}"));
-    assert_eq!(line("message failed")["message"], "broken");
+    assert_eq!(line("message failed")["message_id"], "broken");
     assert_eq!(line("ignored")["ecr_cleanup"], "prod (accounts)");
     assert_eq!(line("ignored")["reason"], "the API call failed with \"ClientException\"");
+}
+
+#[tokio::test]
+async fn decisions_and_metrics_are_lines_of_standard_output() {
+    let digest = format!("sha256:{:064x}", 1);
+    // So old that its settings may be, too: it is scheduled afresh, and nothing else is asked for.
+    let late = json!({
+        "id": "1", "source": "ecr-cleanup", "detail-type": "Image Deletion Check Due", "account": "111111111111",
+        "region": "eu-west-1", "time": "2020-01-01T00:00:00Z",
+        "detail": {
+            "repository": {"account": "111111111111", "region": "eu-west-1", "name": "app"},
+            "digest": digest, "lastChange": "2020-01-01T00:00:00Z", "postponements": 0,
+        },
+    });
+    let batch = json!({"Records": [{"messageId": "late", "body": message(late)}]});
+    let (answers, lines) = invoked("check-images", batch).await;
+    assert_eq!(answers, [(ANSWER_PATH.to_owned(), json!({"batchItemFailures": []}))], "{lines:#?}");
+    let decisions: Vec<_> = lines.iter().filter(|line| line["digest"] == digest).collect();
+    assert_eq!(decisions.len(), 1, "{lines:#?}");
+    assert_eq!(decisions[0]["verdict"], "postpone");
+    assert_eq!(decisions[0]["reason_code"], "message-late");
+    let metrics: Vec<_> = lines.iter().filter(|line| !line["_aws"]["CloudWatchMetrics"].is_null()).collect();
+    assert_eq!(metrics.len(), 2, "in all, and by reason: {lines:#?}");
+    assert_eq!((&metrics[0]["ChecksRun"], &metrics[0]["ChecksPostponed"]), (&json!(1), &json!(1)));
+    assert_eq!((&metrics[1]["Reason"], &metrics[1]["ChecksPostponed"]), (&json!("message-late"), &json!(1)));
 }
 
 #[test]

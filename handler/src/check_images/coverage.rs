@@ -72,7 +72,7 @@ pub async fn prove(
     results
 }
 
-/// What the aggregator tells about all places at once.
+/// What the aggregator tells about all places at once. If it does not answer, that says nothing about any of them.
 struct Shared {
     probes: BTreeSet<Place>,
     stopped: BTreeSet<Place>,
@@ -81,12 +81,12 @@ struct Shared {
 
 impl Shared {
     async fn gather(aggregator: &Aggregator<'_>, probe_family: &str) -> Result<Self, Because> {
-        let probes = queries::probes(probe_family).map_err(|error| Because::new(Gap::Coverage, error.to_string()))?;
+        let probes = queries::probes(probe_family).map_err(|error| Because::new(Gap::Usage, error.to_string()))?;
         let probes = aggregator
-            .select(Gap::Coverage, &probes, |row| Ok((row.is_active_probe(probe_family)?, row.place()?)))
+            .select(Gap::Usage, &probes, |row| Ok((row.is_active_probe(probe_family)?, row.place()?)))
             .await?;
         let stopped = aggregator
-            .select(Gap::Coverage, queries::recorders(), |row| Ok((row.recorder_stopped()?, row.place()?)))
+            .select(Gap::Usage, queries::recorders(), |row| Ok((row.recorder_stopped()?, row.place()?)))
             .await?;
         let true_ones = |places: Vec<(bool, Place)>| {
             places.into_iter().filter(|(holds, _)| *holds).map(|(_, place)| place).collect::<BTreeSet<Place>>()
@@ -125,12 +125,7 @@ async fn sources(aggregator: &Aggregator<'_>) -> Result<BTreeMap<(String, String
             .send()
             .await
             .map_err(|error| {
-                failed_call(
-                    Gap::Coverage,
-                    "config:DescribeConfigurationAggregatorSourcesStatus",
-                    aggregator.name,
-                    &error,
-                )
+                failed_call(Gap::Usage, "config:DescribeConfigurationAggregatorSourcesStatus", aggregator.name, &error)
             })?;
         for status in page.aggregated_source_status_list() {
             if let (Some(source), Some(region), Some(status)) =

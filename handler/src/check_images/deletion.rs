@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 
 use aws_sdk_ecr::Client;
 use aws_sdk_ecr::types::{ImageFailure, ImageFailureCode, ImageIdentifier, TargetStorageClass};
+use aws_types::request_id::RequestId as _;
 
 use super::evidence::{Because, ImageFacts, Mutability, Participation};
 use super::failed_call::failure_text;
@@ -285,7 +286,13 @@ async fn send(ecr: &Client, repository: &Repository, images: BTreeMap<Digest, Ve
         };
         for (digest, id) in batch {
             let sent = match &answer {
-                Ok(answer) => read(digest, id, answer.image_ids(), answer.failures()),
+                Ok(answer) => match read(digest, id, answer.image_ids(), answer.failures()) {
+                    Sent::Failed(text) => {
+                        let request = answer.request_id().unwrap_or("none");
+                        Sent::Failed(format!("{text} (request id {request})"))
+                    }
+                    sent => sent,
+                },
                 Err(sent) => sent.clone(),
             };
             let worst = outcomes.entry(digest.clone()).or_insert(Sent::Gone);

@@ -2,10 +2,14 @@
 //! mean.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::error::Error;
 
 use aws_sdk_ecr::types::{DescribeImagesFilter, ImageIdentifier, ImageStatusFilter};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use aws_types::request_id::RequestId;
 
+use crate::causes::failure_text;
 use crate::check_images::evidence::Participation;
 use crate::check_images::policy::participation;
 use crate::image::{Digest, Selector};
@@ -18,16 +22,9 @@ const IDS_PER_CALL: usize = 100;
 /// Why ECR's answer about a repository is missing.
 #[derive(Debug, thiserror::Error)]
 pub enum ResolveError {
-    /// A call failed.
-    #[error("{call} of repository {repository} failed")]
-    Call {
-        /// The repository.
-        repository: Repository,
-        /// The API call.
-        call: &'static str,
-        /// What it said.
-        source: Box<dyn Error + Send + Sync>,
-    },
+    /// A call failed: which, and what it said.
+    #[error("{0}")]
+    Call(String),
 }
 
 /// What the repository's tags say about taking part; `None` if there is no such repository.
@@ -45,7 +42,7 @@ pub async fn opt_in(
             Ok(Some(participation(tag, &tags)))
         }
         Err(error) if error.as_service_error().is_some_and(|e| e.is_repository_not_found_exception()) => Ok(None),
-        Err(error) => Err(failed(repository, "ListTagsForResource", error)),
+        Err(error) => Err(failed("ecr:ListTagsForResource", repository, &error)),
     }
 }
 
@@ -93,7 +90,7 @@ pub async fn digests(
                     }
                 }
                 Some(service) if service.is_repository_not_found_exception() => return Ok(BTreeMap::new()),
-                _ => return Err(failed(repository, "DescribeImages", error)),
+                _ => return Err(failed("ecr:DescribeImages", repository, &error)),
             },
         }
     }
@@ -108,6 +105,10 @@ fn identifier(selector: &Selector) -> ImageIdentifier {
     }
 }
 
-fn failed(repository: &Repository, call: &'static str, error: impl Error + Send + Sync + 'static) -> ResolveError {
-    ResolveError::Call { repository: repository.clone(), call, source: Box::new(error) }
+fn failed<E>(call: &str, repository: &Repository, error: &SdkError<E, HttpResponse>) -> ResolveError
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+    SdkError<E, HttpResponse>: RequestId,
+{
+    ResolveError::Call(failure_text(call, &repository.to_string(), error))
 }

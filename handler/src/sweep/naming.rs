@@ -54,7 +54,7 @@ pub(super) async fn gather(
     }
     // One unreadable revision must not hold up the repositories that it does not name.
     if let Err(because) = all {
-        tracing::warn!(cleanup = %settings.names, outcome = "repositories are asked for one by one", reason = because.text);
+        tracing::warn!(ecr_cleanup = %settings.names, outcome = "repositories are asked for one by one", reason = because.text);
     }
     let rows = aggregator.select(Gap::Usage, &queries::users(hub), read).await?;
     let (runners, other_users, _) = told_apart(rows);

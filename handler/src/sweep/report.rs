@@ -110,9 +110,8 @@ impl Swept {
     /// The log line.
     pub(super) fn log(&self, settings: &Settings, repository: &Repository) {
         let kept: u64 = self.kept.values().map(|amount| amount.images).sum();
-        let reason = self.gap.as_ref().map_or("", |because| because.text.as_str());
         tracing::info!(
-            cleanup = %settings.names,
+            ecr_cleanup = %settings.names,
             repository = %repository,
             outcome = REPOSITORY_SWEPT,
             images = self.total.images,
@@ -123,7 +122,8 @@ impl Swept {
             to_be_checked = self.to_be_checked.images,
             bytes_to_be_checked = self.to_be_checked.bytes,
             unknown = self.unknown.images,
-            reason,
+            reason_code = self.gap.as_ref().map(|because| because.gap.code()),
+            reason = self.gap.as_ref().map(|because| because.text.as_str()),
         );
     }
 }

@@ -130,6 +130,8 @@ impl Installation {
 /// Registers the real functions under the handlers of the template. Each invocation is a cold start.
 fn register_functions(organization: &Organization) {
     let mut world = organization.aws.world();
+    let sink = organization.metrics_sink();
+    let (for_schedule_checks, for_check_images) = (sink.clone(), sink);
     world.register_function(
         "provider",
         Function::new(|context: FunctionContext, payload: Value| async move {
@@ -142,20 +144,26 @@ fn register_functions(organization: &Organization) {
     );
     world.register_function(
         "schedule-checks",
-        Function::new(|context: FunctionContext, payload: Value| async move {
-            let clients = Arc::new(Clients::new(context.sdk));
-            let function = ScheduleChecks::new(Arc::clone(&clients), clients.clock());
-            let event = serde_json::from_value(payload).map_err(|error| error.to_string())?;
-            serde_json::to_value(function.handle(event).await).map_err(|error| error.to_string())
+        Function::new(move |context: FunctionContext, payload: Value| {
+            let sink = for_schedule_checks.clone();
+            async move {
+                let clients = Arc::new(Clients::new(context.sdk));
+                let function = ScheduleChecks::new(Arc::clone(&clients), clients.clock()).with_metrics(sink);
+                let event = serde_json::from_value(payload).map_err(|error| error.to_string())?;
+                serde_json::to_value(function.handle(event).await).map_err(|error| error.to_string())
+            }
         }),
     );
     world.register_function(
         "check-images",
-        Function::new(|context: FunctionContext, payload: Value| async move {
-            let clients = Arc::new(Clients::new(context.sdk));
-            let function = CheckImages::new(Arc::clone(&clients), clients.clock());
-            let event = serde_json::from_value(payload).map_err(|error| error.to_string())?;
-            serde_json::to_value(function.handle(event).await).map_err(|error| error.to_string())
+        Function::new(move |context: FunctionContext, payload: Value| {
+            let sink = for_check_images.clone();
+            async move {
+                let clients = Arc::new(Clients::new(context.sdk));
+                let function = CheckImages::new(Arc::clone(&clients), clients.clock()).with_metrics(sink);
+                let event = serde_json::from_value(payload).map_err(|error| error.to_string())?;
+                serde_json::to_value(function.handle(event).await).map_err(|error| error.to_string())
+            }
         }),
     );
     world.register_function(

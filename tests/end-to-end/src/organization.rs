@@ -1,5 +1,8 @@
 //! Accounts and regions, with what every account of a well-run organization has: a trail and a Config recorder.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
+use handler::metrics::Sink;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use simulated_aws::cloudtrail::set_trail;
@@ -19,6 +22,8 @@ pub struct Organization {
     pub workloads: Vec<AccountId>,
     /// The regions in use; the hub stack is in the first.
     pub regions: Vec<Region>,
+    /// The lines of metrics that the functions have written, in CloudWatch's embedded metric format.
+    metrics: Arc<Mutex<Vec<Value>>>,
 }
 
 impl Organization {
@@ -49,6 +54,7 @@ impl Organization {
                 .iter()
                 .map(|code| Region::new(*code).expect("a constant"))
                 .collect(),
+            metrics: Arc::default(),
         };
         for account in organization.accounts() {
             organization.add_account(&account);
@@ -120,6 +126,17 @@ impl Organization {
     pub fn start_recording(&self, account: &AccountId, region: &Region) {
         let input = json!({"ConfigurationRecorderName": "default"});
         self.call(account, region, "config", "StartConfigurationRecorder", input);
+    }
+
+    /// Where the functions write their metrics.
+    pub(crate) fn metrics_sink(&self) -> Sink {
+        let lines = Arc::clone(&self.metrics);
+        Sink::new(move |line| lines.lock().unwrap_or_else(PoisonError::into_inner).push(line))
+    }
+
+    /// Takes the lines of metrics that the functions have written since the last time.
+    pub fn take_metrics(&self) -> Vec<Value> {
+        std::mem::take(&mut *self.metrics.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Lets virtual hours pass.
