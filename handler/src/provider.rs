@@ -46,6 +46,8 @@ pub use request::{Request, RequestError, RequestType};
 pub use step::{Progress, StepError};
 
 use crate::clock::Clock;
+use crate::metrics::{Line, Metric, Sink};
+use crate::names::Names;
 
 /// How long an invocation waits in place for a step before it asks to be resumed.
 const WAIT_IN_PLACE: SignedDuration = SignedDuration::from_secs(45);
@@ -64,6 +66,7 @@ pub struct Provider {
     connector: SharedHttpConnector,
     clock: Clock,
     sleep: SharedAsyncSleep,
+    metrics: Sink,
 }
 
 /// The SDK clients of the provider, built once.
@@ -134,7 +137,13 @@ impl Provider {
             connector,
             clock: Clock::new(sdk.time_source().ok_or_else(|| missing("a time source"))?),
             sleep: sdk.sleep_impl().ok_or_else(|| missing("a sleep"))?,
+            metrics: Sink::default(),
         })
+    }
+
+    /// The same function, with its metrics going elsewhere than to its log.
+    pub fn with_metrics(self, metrics: Sink) -> Self {
+        Self { metrics, ..self }
     }
 
     /// Handles a request of CloudFormation, or a resumption. `function_arn` is the function's own, for resumptions.
@@ -156,9 +165,13 @@ impl Provider {
             Err(failure) => Answer::failed(&request, failure.physical_id, &failure.reason),
         };
         tracing::info!(
-            request_id = %request.request_id, request_type = ?request.kind, status = ?answer.status,
-            reason = %answer.reason, physical_id = %answer.physical_id, "answering CloudFormation"
+            ecr_cleanup = name_of(&request).map(display), request_id = %request.request_id,
+            request_type = ?request.kind, status = ?answer.status, outcome = "answered CloudFormation",
+            reason = %answer.reason, physical_id = %answer.physical_id,
         );
+        if answer.status == Status::Failed {
+            self.count(&request, Metric::ProviderFailures);
+        }
         answer::put(&self.connector, &self.sleep, &request.response_url, &answer).await?;
         Ok(())
     }
@@ -207,12 +220,27 @@ impl Provider {
             Ok(Reached::Waiting(what)) if self.clock.now() >= resume.deadline => {
                 // Coverage keeps an unfinished rollout safe: nothing is deleted that an uncovered account may pull. A
                 // failure would only start a larger rollback.
-                tracing::warn!(request_id = %request.request_id, %what, "rollout goes on after the answer");
+                tracing::warn!(
+                    ecr_cleanup = %desired.identity.names, request_id = %request.request_id,
+                    outcome = "rollout goes on after the answer", reason = %what,
+                );
+                self.count(request, Metric::RolloutsPending);
                 Ok(Some(Answer::succeeded(request, physical_id, attributes(desired))))
             }
             Ok(Reached::Waiting(what)) => self.resume_later(request, resume, &what, function_arn).await,
             Err(error) => Err(Failure { physical_id, reason: error.to_string() }),
         }
+    }
+
+    /// Reports something that happened once.
+    fn count(&self, request: &Request, metric: Metric) {
+        let now = self.clock.now();
+        let line = match name_of(request) {
+            Some(names) => Line::of(&names, now),
+            None => Line::of_unknown(now),
+        };
+        let line = line.about("StackId", request.stack_id.as_str()).about("LogicalId", request.logical_id.as_str());
+        self.metrics.report(&line.count(metric, 1));
     }
 
     async fn resume_later(
@@ -222,7 +250,10 @@ impl Provider {
         what: &str,
         function_arn: &str,
     ) -> Result<Option<Answer>, Failure> {
-        tracing::info!(request_id = %request.request_id, waiting_for = %what, "resuming later");
+        tracing::info!(
+            ecr_cleanup = name_of(request).map(display), request_id = %request.request_id,
+            outcome = "resumed later", reason = %what,
+        );
         let next = Resume { token: resume.token + 1, ..resume.clone() };
         let (scheduler, at) = (&self.clients.scheduler, self.clock.now());
         let owner = desired::owner(request);
@@ -273,6 +304,11 @@ impl Provider {
             (Component::StackSet, Goal::Absent(identity)) => stack_set::remove(cloudformation, identity).await,
         }
     }
+}
+
+/// The EcrCleanup that a request is about, if that can be told.
+fn name_of(request: &Request) -> Option<Names> {
+    Identity::of_delete(request).map(|identity| identity.names)
 }
 
 /// Where a request leads.

@@ -3,6 +3,7 @@
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::display::DisplayErrorContext;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use aws_types::request_id::RequestId as _;
 
 /// How far a component is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,6 +84,11 @@ where
             (Some(code), None) => code.to_owned(),
             _ => DisplayErrorContext(&error).to_string(),
         };
+        let request = error.meta().request_id().unwrap_or("none");
+        tracing::warn!(
+            outcome = "call failed",
+            reason = format!("{call} of {thing}: {message} (request id {request})")
+        );
         StepError::Call { call, thing, message }
     }
 }

@@ -49,7 +49,15 @@ pub fn prepare_hub(organization: &Organization) {
 /// # Panics
 /// If the stack is not created.
 pub fn deploy_hub(organization: &Organization) {
-    organization.create_stack(HUB_STACK, &packaged(PROVIDER_TEMPLATE), &[]).expect_status("CREATE_COMPLETE");
+    deploy_hub_with(organization, &[]);
+}
+
+/// Deploys the hub's template with other parameters than its defaults.
+///
+/// # Panics
+/// If the stack is not created.
+pub fn deploy_hub_with(organization: &Organization, parameters: &[(&str, String)]) {
+    organization.create_stack(HUB_STACK, &packaged(PROVIDER_TEMPLATE), parameters).expect_status("CREATE_COMPLETE");
 }
 
 /// An installed EcrCleanup.
@@ -131,15 +139,19 @@ impl Installation {
 fn register_functions(organization: &Organization) {
     let mut world = organization.aws.world();
     let sink = organization.metrics_sink();
-    let (for_schedule_checks, for_check_images) = (sink.clone(), sink);
+    let (for_provider, for_schedule_checks, for_check_images) = (sink.clone(), sink.clone(), sink);
     world.register_function(
         "provider",
-        Function::new(|context: FunctionContext, payload: Value| async move {
-            let variable = |name: &str| context.variable(name).map(str::to_owned);
-            let provider =
-                Provider::new(&context.sdk, context.connector.clone(), variable).map_err(|error| error.to_string())?;
-            provider.handle(payload, &context.arn).await.map_err(|error| error.to_string())?;
-            Ok(Value::Null)
+        Function::new(move |context: FunctionContext, payload: Value| {
+            let sink = for_provider.clone();
+            async move {
+                let variable = |name: &str| context.variable(name).map(str::to_owned);
+                let provider = Provider::new(&context.sdk, context.connector.clone(), variable)
+                    .map_err(|error| error.to_string())?
+                    .with_metrics(sink);
+                provider.handle(payload, &context.arn).await.map_err(|error| error.to_string())?;
+                Ok(Value::Null)
+            }
         }),
     );
     world.register_function(

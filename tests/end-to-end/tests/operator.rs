@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use end_to_end::{CLEANUP_STACK, Installation, Mutability, Organization, Pushed};
+use end_to_end::{CLEANUP_STACK, Installation, Mutability, Organization, Pushed, deploy_hub, prepare_hub};
 use handler::metrics::{Metric, NAMESPACE, REASON_DIMENSIONS};
+use jiff::SignedDuration;
 use serde_json::{Value, json};
-use simulated_aws::Fault;
+use simulated_aws::{Fault, ServiceError};
 
 /// The example for accounts as shipped.
 const EXAMPLE: &str = include_str!("../../../examples/accounts.yaml");
@@ -247,4 +248,51 @@ fn assert_has_request_id(line: &Value, call: &str) {
     let reason = line["reason"].as_str().expect("a reason");
     let id = reason.split_once("(request id ").and_then(|(_, rest)| rest.split_once(')')).map(|(id, _)| id);
     assert!(reason.contains(call) && id.is_some_and(|id| id.len() > 10 && id != "none"), "{line}");
+}
+
+#[test]
+fn what_the_provider_fails_at_or_leaves_running_is_counted_and_logged() {
+    let organization = Organization::new(1);
+    prepare_hub(&organization);
+    deploy_hub(&organization);
+    let parameters = [("WorkloadAccountIds", "222222222222".to_owned()), ("Regions", "eu-west-1".to_owned())];
+    let unreadable = EXAMPLE.replace("RollbackWindowHours: 24", "RollbackWindowHours: soon");
+    let log = log_of(|| {
+        organization.create_stack(CLEANUP_STACK, &unreadable, &parameters).expect_status("ROLLBACK_COMPLETE");
+        organization.delete_stack(CLEANUP_STACK).expect_status("DELETE_COMPLETE");
+    });
+    let lines = organization.take_metrics();
+    assert_eq!(sum(&reported(&lines), "ProviderFailures"), 1, "{lines:#?}");
+    assert!(lines[0]["StackId"].as_str().is_some_and(|id| id.contains(CLEANUP_STACK)), "{lines:#?}");
+    assert!(lines[0]["EcrCleanup"].is_null(), "nobody knows its name: {lines:#?}");
+    let answered = log.iter().find(|line| line["outcome"] == "answered CloudFormation").expect("a line");
+    assert!(answered["reason"].as_str().is_some_and(|reason| reason.contains("RollbackWindowHours")), "{answered}");
+
+    organization.aws.world().behaviours.stack_set_operation_pause = SignedDuration::from_mins(40);
+    let log = log_of(|| {
+        organization.create_stack(CLEANUP_STACK, EXAMPLE, &parameters).expect_status("CREATE_COMPLETE");
+    });
+    let lines = organization.take_metrics();
+    assert_eq!(sum(&reported(&lines), "RolloutsPending"), 1, "{lines:#?}");
+    assert_eq!(lines[0]["EcrCleanup"], "prod (accounts)");
+    let answered = log.iter().find(|line| line["outcome"] == "answered CloudFormation").expect("a line");
+    assert_eq!(answered["ecr_cleanup"], "prod (accounts)");
+}
+
+#[test]
+fn a_call_of_the_provider_that_fails_is_logged_with_its_request_id() {
+    let organization = Organization::new(1);
+    prepare_hub(&organization);
+    deploy_hub(&organization);
+    let refused = || ServiceError::new("LimitExceededException", "too many buses");
+    organization
+        .aws
+        .world()
+        .add_fault_plan(move |call| (call.operation == "CreateEventBus").then(|| Fault::Refuse(refused())));
+    let parameters = [("WorkloadAccountIds", "222222222222".to_owned()), ("Regions", "eu-west-1".to_owned())];
+    let log = log_of(|| {
+        organization.create_stack(CLEANUP_STACK, EXAMPLE, &parameters).expect_status("ROLLBACK_COMPLETE");
+    });
+    let failed = log.iter().find(|line| line["outcome"] == "call failed");
+    assert_has_request_id(failed.unwrap_or_else(|| panic!("{log:#?}")), "events:CreateEventBus");
 }
