@@ -1,10 +1,11 @@
-//! What an operator of EcrCleanups sees: metrics and log lines of the functions.
+//! What an operator of EcrCleanups sees: metrics and log lines of the functions, and the alarms and the dashboard that the
+//! hub's template makes of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use end_to_end::{CLEANUP_STACK, Installation, Mutability, Organization, Pushed, deploy_hub, prepare_hub};
-use handler::metrics::{Metric, NAMESPACE, REASON_DIMENSIONS};
+use handler::metrics::{DIMENSIONS, Metric, NAMESPACE, REASON_DIMENSIONS};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use simulated_aws::{Fault, ServiceError};
@@ -295,4 +296,164 @@ fn a_call_of_the_provider_that_fails_is_logged_with_its_request_id() {
     });
     let failed = log.iter().find(|line| line["outcome"] == "call failed");
     assert_has_request_id(failed.unwrap_or_else(|| panic!("{log:#?}")), "events:CreateEventBus");
+}
+
+/// A hub whose alarms tell `topic`, if there is one.
+fn hub(topic: Option<&str>) -> Organization {
+    let organization = Organization::new(1);
+    prepare_hub(&organization);
+    let parameters: Vec<_> = topic.map(|topic| ("AlarmTopicArn", topic.to_owned())).into_iter().collect();
+    end_to_end::deploy_hub_with(&organization, &parameters);
+    organization
+}
+
+fn listed(organization: &Organization, service: &str, operation: &str, list: &str) -> Vec<Value> {
+    let answer = organization.call(&organization.hub, organization.home(), service, operation, json!({}));
+    answer[list].as_array().cloned().unwrap_or_default()
+}
+
+/// A metric as an alarm or a dashboard names it: namespace, name and dimensions.
+type Watched = (String, String, BTreeMap<String, String>);
+
+/// Every metric that there can be in the hub: what the functions report over all EcrCleanups, and what AWS does of the
+/// hub's queues and functions.
+fn existing(organization: &Organization) -> BTreeSet<Watched> {
+    assert!(DIMENSIONS.contains(&&[][..]), "reported over all EcrCleanups");
+    let ours = Metric::ALL.iter().map(|metric| (NAMESPACE.to_owned(), metric.name().to_owned(), BTreeMap::new()));
+    let aws = |namespace: &str, name: &str, dimension: &str, value: String| {
+        (namespace.to_owned(), name.to_owned(), BTreeMap::from([(dimension.to_owned(), value)]))
+    };
+    let queues = organization.aws.world().queue_names(&organization.hub, organization.home());
+    let queues =
+        queues.into_iter().map(|queue| aws("AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", queue));
+    let functions = listed(organization, "lambda", "ListFunctions", "Functions");
+    let functions = functions.iter().map(|function| {
+        aws("AWS/Lambda", "Errors", "FunctionName", function["FunctionName"].as_str().expect("a name").to_owned())
+    });
+    ours.chain(queues).chain(functions).collect()
+}
+
+fn watched_by(alarm: &Value) -> Watched {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let dimensions = alarm["Dimensions"].as_array().into_iter().flatten();
+    let dimensions = dimensions.map(|dimension| (text(&dimension["Name"]), text(&dimension["Value"]))).collect();
+    (text(&alarm["Namespace"]), text(&alarm["MetricName"]), dimensions)
+}
+
+#[test]
+fn every_alarm_watches_a_metric_that_exists_and_says_what_to_do() {
+    let organization = hub(None);
+    let existing = existing(&organization);
+    let alarms = listed(&organization, "monitoring", "DescribeAlarms", "MetricAlarms");
+    assert!(alarms.len() >= 10, "{alarms:#?}");
+    for alarm in &alarms {
+        assert!(existing.contains(&watched_by(alarm)), "{alarm:#}");
+        let description = alarm["AlarmDescription"].as_str().unwrap_or_default();
+        assert!(description.contains("What to do: ") && description.len() <= 1024, "{alarm:#}");
+        assert_eq!(alarm["TreatMissingData"], "notBreaching", "what is not reported is no trouble: {alarm:#}");
+        assert!(alarm["AlarmActions"].is_null() && alarm["OKActions"].is_null(), "nobody is told: {alarm:#}");
+    }
+}
+
+#[test]
+fn every_queue_of_dead_letters_every_function_and_every_trouble_has_an_alarm() {
+    let organization = hub(None);
+    let alarms = listed(&organization, "monitoring", "DescribeAlarms", "MetricAlarms");
+    let watched: BTreeSet<Watched> = alarms.iter().map(watched_by).collect();
+    let mut needed: BTreeSet<Watched> = existing(&organization)
+        .into_iter()
+        .filter(|(namespace, _, dimensions)| {
+            namespace == "AWS/Lambda" || dimensions.values().any(|queue| dead_letters(&organization).contains(queue))
+        })
+        .collect();
+    for metric in [
+        Metric::DeletionsFailed,
+        Metric::UncoveredAccounts,
+        Metric::ChecksPostponedRepeatedly,
+        Metric::ProviderFailures,
+    ] {
+        needed.insert((NAMESPACE.to_owned(), metric.name().to_owned(), BTreeMap::new()));
+    }
+    assert!(needed.len() >= 10, "{needed:?}");
+    let without: Vec<_> = needed.difference(&watched).collect();
+    assert!(without.is_empty(), "without an alarm: {without:?}");
+}
+
+/// The queues that messages go to when nobody could handle them.
+fn dead_letters(organization: &Organization) -> BTreeSet<String> {
+    let (hub, home) = (&organization.hub, organization.home());
+    let mut found = BTreeSet::new();
+    for url in listed(organization, "sqs", "ListQueues", "QueueUrls") {
+        let input = json!({"QueueUrl": url, "AttributeNames": ["RedrivePolicy"]});
+        let attributes = organization.call(hub, home, "sqs", "GetQueueAttributes", input);
+        let policy = attributes["Attributes"]["RedrivePolicy"].as_str().unwrap_or("{}");
+        let policy: Value = serde_json::from_str(policy).expect("JSON");
+        found.extend(policy["deadLetterTargetArn"].as_str().map(str::to_owned));
+    }
+    for function in listed(organization, "lambda", "ListFunctions", "Functions") {
+        let input = json!({"FunctionName": function["FunctionName"]});
+        let config = organization.aws.call(hub, home, "lambda", "GetFunctionEventInvokeConfig", input);
+        let config = config.unwrap_or_default();
+        found.extend(config["DestinationConfig"]["OnFailure"]["Destination"].as_str().map(str::to_owned));
+    }
+    found.into_iter().map(|arn| arn.rsplit(':').next().unwrap_or_default().to_owned()).collect()
+}
+
+#[test]
+fn alarms_tell_the_topic_that_is_given() {
+    let topic = "arn:aws:sns:eu-west-1:111111111111:on-call";
+    let organization = hub(Some(topic));
+    for alarm in listed(&organization, "monitoring", "DescribeAlarms", "MetricAlarms") {
+        assert_eq!(alarm["AlarmActions"], json!([topic]), "{alarm:#}");
+        assert_eq!(alarm["OKActions"], json!([topic]), "{alarm:#}");
+    }
+}
+
+#[test]
+fn the_dashboard_shows_every_metric_and_every_alarm_and_nothing_that_does_not_exist() {
+    let organization = hub(None);
+    let input = json!({"DashboardName": "ecr-cleanup-eu-west-1"});
+    let shown = organization.call(&organization.hub, organization.home(), "monitoring", "GetDashboard", input);
+    let body: Value = serde_json::from_str(shown["DashboardBody"].as_str().expect("a body")).expect("JSON");
+    let existing = existing(&organization);
+    let mut drawn = BTreeSet::new();
+    let mut alarms = BTreeSet::new();
+    for widget in body["widgets"].as_array().expect("widgets") {
+        let properties = &widget["properties"];
+        let text = |value: &Value| value.as_str().unwrap_or_else(|| panic!("{value}")).to_owned();
+        alarms.extend(properties["alarms"].as_array().into_iter().flatten().map(text));
+        for metric in properties["metrics"].as_array().into_iter().flatten() {
+            match metric[0]["expression"].as_str() {
+                None => {
+                    let named = (text(&metric[0]), text(&metric[1]), BTreeMap::new());
+                    assert!(existing.contains(&named), "{metric}");
+                    drawn.insert(named.1);
+                }
+                Some(search) => {
+                    let (_, rest) = search.split_once("MetricName=\"").expect("a search by name");
+                    let name = rest.split('"').next().expect("a name");
+                    let by_reason = Metric::ALL.iter().any(|metric| metric.by_reason() && metric.name() == name);
+                    let known = match by_reason {
+                        true => search.contains("{ecr-cleanup,EcrCleanup,Reason}"),
+                        false => existing.iter().any(|(namespace, metric, dimensions)| {
+                            let keys: Vec<_> = dimensions.keys().cloned().collect();
+                            name == metric && search.contains(&format!("{{{namespace},{}}}", keys.join(",")))
+                        }),
+                    };
+                    assert!(known, "{search}");
+                }
+            }
+        }
+    }
+    let all: BTreeSet<String> = Metric::ALL.iter().map(|metric| metric.name().to_owned()).collect();
+    assert_eq!(drawn, all);
+    let made = listed(&organization, "monitoring", "DescribeAlarms", "MetricAlarms");
+    let made: BTreeSet<String> = made
+        .iter()
+        .map(|alarm| {
+            let name = alarm["AlarmName"].as_str().expect("a name");
+            format!("arn:aws:cloudwatch:eu-west-1:111111111111:alarm:{name}")
+        })
+        .collect();
+    assert_eq!(alarms, made);
 }
