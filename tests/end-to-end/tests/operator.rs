@@ -400,6 +400,19 @@ fn dead_letters(organization: &Organization) -> BTreeSet<String> {
 }
 
 #[test]
+fn the_readme_names_every_alarm_every_metric_and_every_log_field() {
+    let readme = include_str!("../../../README.md");
+    let organization = hub(None);
+    let alarms = listed(&organization, "monitoring", "DescribeAlarms", "MetricAlarms");
+    let alarms = alarms.iter().filter_map(|alarm| alarm["AlarmName"].as_str());
+    let metrics = Metric::ALL.iter().map(|metric| metric.name());
+    let fields = ["ecr_cleanup", "repository", "digest", "verdict", "outcome", "reason_code", "reason", "next_check"];
+    for name in alarms.chain(metrics).chain(fields) {
+        assert!(readme.contains(&format!("`{name}`")), "{name}");
+    }
+}
+
+#[test]
 fn alarms_tell_the_topic_that_is_given() {
     let topic = "arn:aws:sns:eu-west-1:111111111111:on-call";
     let organization = hub(Some(topic));
@@ -456,4 +469,50 @@ fn the_dashboard_shows_every_metric_and_every_alarm_and_nothing_that_does_not_ex
         })
         .collect();
     assert_eq!(alarms, made);
+}
+
+#[test]
+fn nothing_is_deleted_while_the_event_source_mapping_of_check_images_is_disabled() {
+    let (organization, installation) = installed();
+    let image = dropped_image(&organization);
+    organization.hours(23);
+    let call = |operation: &str, input: Value| {
+        organization.call(&organization.hub, organization.home(), "lambda", operation, input)
+    };
+    let mappings = call("ListEventSourceMappings", json!({"FunctionName": "ecr-cleanup-check-images"}));
+    let id = &mappings["EventSourceMappings"][0]["UUID"];
+    call("UpdateEventSourceMapping", json!({"UUID": id, "Enabled": false}));
+    organization.hours(24);
+    assert!(organization.has(&image), "nobody looks");
+    call("UpdateEventSourceMapping", json!({"UUID": id, "Enabled": true}));
+    organization.minutes(10);
+    assert!(organization.has(&image), "what waited is scheduled afresh");
+    organization.hours(1);
+    assert!(!organization.has(&image), "and made");
+    installation.assert_healthy(&organization);
+}
+
+#[test]
+fn an_archived_image_is_restored_with_its_tags() {
+    let (organization, _) = installed();
+    update(&organization, "Action: Archive");
+    let image = dropped_image(&organization);
+    organization.hours(26);
+    let call = |operation: &str, input: Value| {
+        organization.call(&organization.hub, organization.home(), "ecr", operation, input)
+    };
+    let described = || {
+        let ids = json!([{"imageDigest": image.digest}]);
+        let input = json!({"repositoryName": "app", "imageIds": ids, "filter": {"imageStatus": "ANY"}});
+        call("DescribeImages", input)["imageDetails"][0].clone()
+    };
+    assert_eq!(described()["imageStatus"], "ARCHIVED");
+    let values = reported(&organization.take_metrics());
+    assert_eq!((sum(&values, "ImagesArchived"), sum(&values, "BytesReclaimed")), (1, 0), "{values:?}");
+    let restore = json!({
+        "repositoryName": "app", "imageId": {"imageDigest": image.digest}, "targetStorageClass": "STANDARD",
+    });
+    call("UpdateImageStorageClass", restore);
+    organization.minutes(25);
+    assert_eq!((&described()["imageStatus"], &described()["imageTags"]), (&json!("ACTIVE"), &json!(["v1"])));
 }
