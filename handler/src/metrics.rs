@@ -85,6 +85,18 @@ metrics! {
     BytesReclaimed: Bytes,
     /// Accounts that may pull and are not proven to show what they use, at the last look.
     UncoveredAccounts: Count,
+    /// Images that a sweep saw in repositories that take part.
+    SweptImages: Count,
+    /// Their size.
+    SweptBytes: Bytes,
+    /// Those of them that something uses.
+    SweptImagesInUse: Count,
+    /// Those of them that a rule keeps.
+    SweptImagesKept: Count,
+    /// Those of them that are checked now.
+    SweptImagesToCheck: Count,
+    /// The size of those that are checked now: what there is to gain at most.
+    SweptBytesToCheck: Bytes,
     /// Requests of CloudFormation that were answered with a failure.
     ProviderFailures: Count,
     /// Stack set operations that were still running when CloudFormation had to be answered.
@@ -94,7 +106,7 @@ metrics! {
 impl Metric {
     /// Whether it is reported for each reason as well.
     pub fn by_reason(self) -> bool {
-        matches!(self, Self::ChecksPostponed | Self::ImagesKept)
+        matches!(self, Self::ChecksPostponed | Self::ImagesKept | Self::SweptImagesKept)
     }
 }
 

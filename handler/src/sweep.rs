@@ -7,7 +7,7 @@
 //! A recurring schedule publishes `Sweep Due`. The hub's repositories are listed, those that take part are looked at one by
 //! one in the order of their names: all their images, with the evidence that they share (who names them, over everything that
 //! is aggregated). Images that it shows as used, or that a rule keeps, cause nothing; the others are checked, together, at
-//! once, by the same `check-images` as all others. Each repository is reported as an event and a log line.
+//! once, by the same `check-images` as all others. Each repository is reported as an event, a log line and metrics.
 //!
 //! # Guarantees
 //! - Nothing is decided about deletion: coverage, live deployments, pinned digests and pullers are not even looked up, and
@@ -56,6 +56,7 @@ use crate::check_images::{Due, Shared, evidence_of, families};
 use crate::checks::{self, ChecksDue, LEAD, Occasion, ScheduleError};
 use crate::clients::Clients;
 use crate::clock::Clock;
+use crate::metrics::Sink;
 use crate::names::{EVENT_SOURCE, SWEEP_DUE};
 use crate::repository::{Registry, Repository};
 use crate::schedule_checks::resolve;
@@ -79,6 +80,7 @@ const PARALLEL: usize = 8;
 pub struct Sweep {
     clients: Arc<Clients>,
     clock: Clock,
+    metrics: Sink,
 }
 
 /// `detail` of the event that asks for a sweep.
@@ -118,7 +120,12 @@ type Candidates = Vec<(Repository, Participation)>;
 impl Sweep {
     /// The function, calling AWS through `clients` and telling the time by `clock`.
     pub fn new(clients: Arc<Clients>, clock: Clock) -> Self {
-        Self { clients, clock }
+        Self { clients, clock, metrics: Sink::default() }
+    }
+
+    /// The same function, with its metrics going elsewhere than to its log.
+    pub fn with_metrics(self, metrics: Sink) -> Self {
+        Self { metrics, ..self }
     }
 
     /// Handles one batch and answers which of its messages are to be delivered again.
@@ -164,6 +171,9 @@ impl Sweep {
                 Err(because) => Swept::unknown(because),
             };
             swept.log(settings, repository);
+            for line in swept.metrics(settings, repository, self.clock.now()) {
+                self.metrics.report(&line);
+            }
             events.push(swept.event(settings, repository, participation));
             let interrupted = rest.peek().is_some() && self.clock.now().duration_since(begin) >= WORK_FOR;
             if events.len() == EVENTS_PER_CALL || interrupted || rest.peek().is_none() {

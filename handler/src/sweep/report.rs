@@ -1,13 +1,15 @@
-//! What a sweep found in a repository, told to everyone: an event on the EcrCleanup's bus and a log line, so that it can be
-//! seen what there is to gain before anything is deleted.
+//! What a sweep found in a repository, told to everyone: an event on the EcrCleanup's bus, a log line and metrics, so that it
+//! can be seen what there is to gain before anything is deleted.
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::check_images::evidence::{Because, Participation};
 use crate::check_images::policy::Policy;
 use crate::check_images::verdict::{KeepReason, Prospect};
+use crate::metrics::{Line, Metric};
 use crate::names::Names;
 use crate::repository::Repository;
 use crate::settings::Settings;
@@ -105,6 +107,22 @@ impl Swept {
             reason: self.gap.as_ref().map(|because| because.text.as_str()),
         };
         (REPOSITORY_SWEPT, serde_json::json!(detail).to_string())
+    }
+
+    /// The metrics: a line of them all, and one for each reason to keep images.
+    pub(super) fn metrics(&self, settings: &Settings, repository: &Repository, now: Timestamp) -> Vec<Line> {
+        let about = |line: Line| line.about("Repository", repository.to_string());
+        let total = about(Line::of(&settings.names, now))
+            .count(Metric::SweptImages, self.total.images)
+            .count(Metric::SweptBytes, self.total.bytes)
+            .count(Metric::SweptImagesInUse, self.in_use.images)
+            .count(Metric::SweptImagesKept, self.kept.values().map(|amount| amount.images).sum())
+            .count(Metric::SweptImagesToCheck, self.to_be_checked.images)
+            .count(Metric::SweptBytesToCheck, self.to_be_checked.bytes);
+        let reasons = self.kept.iter().map(|(reason, amount)| {
+            about(Line::because(&settings.names, reason, now)).count(Metric::SweptImagesKept, amount.images)
+        });
+        std::iter::once(total).chain(reasons).collect()
     }
 
     /// The log line.

@@ -139,7 +139,8 @@ impl Installation {
 fn register_functions(organization: &Organization) {
     let mut world = organization.aws.world();
     let sink = organization.metrics_sink();
-    let (for_provider, for_schedule_checks, for_check_images) = (sink.clone(), sink.clone(), sink);
+    let (for_provider, for_schedule_checks, for_check_images, for_sweep) =
+        (sink.clone(), sink.clone(), sink.clone(), sink);
     world.register_function(
         "provider",
         Function::new(move |context: FunctionContext, payload: Value| {
@@ -180,11 +181,14 @@ fn register_functions(organization: &Organization) {
     );
     world.register_function(
         "sweep",
-        Function::new(|context: FunctionContext, payload: Value| async move {
-            let clients = Arc::new(Clients::new(context.sdk));
-            let function = Sweep::new(Arc::clone(&clients), clients.clock());
-            let event = serde_json::from_value(payload).map_err(|error| error.to_string())?;
-            serde_json::to_value(function.handle(event).await).map_err(|error| error.to_string())
+        Function::new(move |context: FunctionContext, payload: Value| {
+            let sink = for_sweep.clone();
+            async move {
+                let clients = Arc::new(Clients::new(context.sdk));
+                let function = Sweep::new(Arc::clone(&clients), clients.clock()).with_metrics(sink);
+                let event = serde_json::from_value(payload).map_err(|error| error.to_string())?;
+                serde_json::to_value(function.handle(event).await).map_err(|error| error.to_string())
+            }
         }),
     );
 }

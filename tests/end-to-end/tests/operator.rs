@@ -122,6 +122,27 @@ fn an_unused_image_is_counted_from_its_schedule_to_its_deletion() {
 }
 
 #[test]
+fn a_sweep_counts_what_it_sees_what_it_leaves_and_what_there_is_to_gain() {
+    let (organization, _) = installed();
+    let (team, region) = (&organization.workloads[0], &organization.regions[1]);
+    let (used, unused) = (organization.push("app", "v1"), organization.push("app", "v2"));
+    organization.register(team, region, "web", &organization.by_tag("app", "v1"));
+    let (used, unused) = (size_of(&organization, &used), size_of(&organization, &unused));
+    organization.take_metrics();
+    // Two weeks after its push an image that was never deployed is checked.
+    organization.hours(24 * 15 + 1);
+    let lines = organization.take_metrics();
+    let values = reported(&lines);
+    let sweeps = values["SweptImages"].len() as u64;
+    assert!((14..=17).contains(&sweeps), "{values:?}");
+    assert!(values["SweptImages"][..14].iter().all(|images| *images == 2), "{values:?}");
+    assert!(values["SweptBytes"][..14].iter().all(|bytes| *bytes == used + unused), "{values:?}");
+    assert_eq!(sum(&values, "SweptImagesInUse"), sweeps, "{values:?}");
+    assert_eq!((sum(&values, "SweptImagesToCheck"), sum(&values, "SweptBytesToCheck")), (1, unused), "{values:?}");
+    assert_eq!(sum(&values, "BytesReclaimed"), unused, "{values:?}");
+}
+
+#[test]
 fn an_account_that_does_not_record_is_counted_and_named_and_its_postponed_checks_grow_old() {
     let (organization, installation) = installed();
     // A sweep would have the image checked between its postponements.
