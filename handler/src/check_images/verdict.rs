@@ -100,6 +100,7 @@ impl KeepReason {
             Self::ListedBy(parent) => format!("the index {parent} lists it"),
             Self::AttachedTo(subject) => format!("it is attached to {subject}, which is still there"),
             Self::TagProtected(tag) => format!("KeepTagPatterns protects its tag {tag}"),
+            Self::AmongNewest(1) => "it is the newest image of its repository".into(),
             Self::AmongNewest(count) => format!("it is among the newest {count} images of its repository"),
             Self::PulledByService(service) => {
                 format!("the repository policy admits {service}, whose use of images is not visible")
