@@ -51,7 +51,6 @@ use self::deployments::KnownRevisions;
 use self::evidence::{Because, Candidacy, Covered, Evidence, Found, Gap, OtherPullers, Participation, Presence, Use};
 use self::outcome::{Outcome, OutcomeKind};
 use self::policy::Policy;
-use self::queries::Names as ImageNames;
 use self::registry::{Images, RepositoryFacts};
 use self::usage::{Landscape, LiveService, Named, Place, Revision};
 use self::verdict::{Deletion, Postponement, Verdict, judge};
@@ -284,9 +283,15 @@ impl CheckImages {
             self.metrics.report(&line.level(Metric::UncoveredAccounts, uncovered.len() as u64));
         }
 
+        let mut naming = BTreeMap::new();
         let landscape = if places.is_empty() {
             nobody_looked()
         } else {
+            let at_hand = taking_part.keys().copied().collect();
+            naming = deployments::naming(&aggregator, &settings.hub.account, &at_hand).await;
+            for revision in naming.values().flatten().flatten() {
+                remembered.revisions.insert(revision.arn.clone(), revision.images.clone());
+            }
             self.landscape(settings, &aggregator, &places, &taking_part, &mut remembered.revisions).await
         };
 
@@ -298,7 +303,7 @@ impl CheckImages {
             let shared = match pullers.get(repository) {
                 Some(Ok(pullers)) => {
                     let places = places_of(pullers);
-                    let revisions = self.revisions(settings, &aggregator, repository, facts, due.keys()).await;
+                    let revisions = naming.remove(repository).unwrap_or_else(|| Ok(Vec::new()));
                     let revisions = families::without_superseded(settings, &aggregator, revisions).await;
                     let covered = covered(&workloads, &coverage, &places);
                     Ok(Shared { pullers: Ok(pullers), covered, places, revisions })
@@ -408,54 +413,6 @@ impl CheckImages {
             live: live.into_iter().map(|(place, services)| (place, services.into())).collect(),
             revisions_run,
         }
-    }
-
-    /// The revisions that name the images at hand: by repository, if that takes no more pages than the exact queries
-    /// would take; else by every exact spelling.
-    async fn revisions<'a>(
-        &self,
-        settings: &Settings,
-        aggregator: &Aggregator<'_>,
-        repository: &Repository,
-        facts: &RepositoryFacts,
-        digests: impl Iterator<Item = &'a Digest>,
-    ) -> Result<Vec<Revision>, Because> {
-        let (Some(images), Some(children)) = (facts.images.known(), facts.children.known()) else {
-            return Ok(Vec::new());
-        };
-        let names: Vec<ImageNames> = digests
-            .filter_map(|digest| images.get(digest))
-            .map(|image| ImageNames {
-                tags: image.tags.clone(),
-                digests: children.get(&image.digest).into_iter().flatten().chain([&image.digest]).cloned().collect(),
-            })
-            .collect();
-        if names.is_empty() {
-            return Ok(Vec::new());
-        }
-        let queries = queries::revisions(repository, &names)
-            .map_err(|error| Because::new(Gap::Usage, format!("{repository}: {error}")))?;
-        let read = |row: &rows::Row| row.revision(&settings.hub.account);
-        if !queries.by_repository.is_empty() && queries.exact.len() > queries.by_repository.len() {
-            let mut found = Some(Vec::new());
-            let mut pages = queries.exact.len();
-            for expression in &queries.by_repository {
-                let more = aggregator.select_pages(Gap::Usage, expression, pages, read).await?;
-                pages = pages.saturating_sub(more.as_ref().map_or(pages, |more| more.len() / 100 + 1));
-                found = found.zip(more).map(|(mut found, more)| {
-                    found.extend(more);
-                    found
-                });
-            }
-            if let Some(found) = found {
-                return Ok(found);
-            }
-        }
-        let mut found = Vec::new();
-        for expression in &queries.exact {
-            found.extend(aggregator.select(Gap::Usage, expression, read).await?);
-        }
-        Ok(found)
     }
 
     /// Carries out the verdicts on the images of one repository.

@@ -19,7 +19,7 @@ use super::evidence::{Because, Found, Gap};
 use super::failed_call::failed_call;
 use super::queries;
 use super::rows::hub_images;
-use super::usage::{LiveService, Pinned, Place, RevisionImages, Runner};
+use super::usage::{LiveService, Pinned, Place, Revision, RevisionImages, Runner};
 use crate::account::AccountId;
 use crate::clients::{Clients, WorkloadClients};
 use crate::image::ImageReference;
@@ -144,6 +144,50 @@ fn live_service(service: &Service) -> Result<Option<LiveService>, String> {
             .collect(),
         pinned: Found::Known(Vec::new()),
     }))
+}
+
+/// The revisions that name each of `repositories`, or why they are not known. If not all can be had together, each
+/// repository is asked for by itself: what cannot be read holds up only those that it names.
+pub async fn naming<'a>(
+    aggregator: &Aggregator<'_>,
+    hub: &AccountId,
+    repositories: &BTreeSet<&'a Repository>,
+) -> BTreeMap<&'a Repository, Result<Vec<Revision>, Because>> {
+    let mut naming: BTreeMap<_, _> = repositories.iter().map(|repository| (*repository, Ok(Vec::new()))).collect();
+    match select_naming(aggregator, hub, repositories.iter().copied()).await {
+        Ok(revisions) => {
+            for revision in revisions {
+                let named: BTreeSet<&Repository> = revision.images.iter().map(|image| image.repository()).collect();
+                for repository in named {
+                    if let Some(Ok(known)) = naming.get_mut(repository) {
+                        known.push(revision.clone());
+                    }
+                }
+            }
+        }
+        Err(because) if repositories.len() == 1 => {
+            naming.values_mut().for_each(|known| *known = Err(because.clone()));
+        }
+        Err(_) => {
+            for (repository, known) in &mut naming {
+                *known = select_naming(aggregator, hub, [*repository]).await;
+            }
+        }
+    }
+    naming
+}
+
+async fn select_naming<'a>(
+    aggregator: &Aggregator<'_>,
+    hub: &AccountId,
+    repositories: impl IntoIterator<Item = &'a Repository>,
+) -> Result<Vec<Revision>, Because> {
+    let expressions = queries::naming(repositories).map_err(|error| Because::new(Gap::Usage, error.to_string()))?;
+    let mut found = Vec::new();
+    for expression in expressions {
+        found.extend(aggregator.select(Gap::Usage, &expression, |row| row.revision(hub)).await?);
+    }
+    Ok(found)
 }
 
 /// The hub's images that each of these revisions names; `known` is asked first and learns.

@@ -11,15 +11,15 @@
 //! - *runners*: all services, task sets and rules that run a task definition. They are needed for every repository alike.
 //! - *other users*: all resources of other types that name an image of the hub's registries, in one query; the pattern
 //!   `ACCOUNT.dkr%` covers every registry host of the account in every region.
-//! - *task definitions*: either by every exact spelling of the images at hand, or by repository. One image has a dozen
-//!   spellings of a hundred characters, so an expression holds two or three images; a repository takes one expression whose
-//!   answer grows with the repository's history. Which is cheaper is known only by trying, so [`revisions`] gives both and
-//!   the caller asks by repository for as many pages as the exact queries would take, before it falls back to them.
+//! - *task definitions*: everything that names one of the repositories at hand, three repositories an expression. Exact
+//!   references would not do: in `NAME:TAG@DIGEST` the tag may be one that the image has no more, and nobody knows which
+//!   that were. Nor are they cheaper, as an image has a dozen spellings of a hundred characters and an expression holds two
+//!   or three images. The answer grows with a repository's history, by a page for each hundred revisions, for all images
+//!   of the batch together.
 
 use std::collections::BTreeSet;
 
 use crate::account::AccountId;
-use crate::image::{Digest, Tag};
 use crate::repository::Repository;
 use crate::task_definition::{Family, TaskDefinitionArn};
 
@@ -205,69 +205,18 @@ pub fn revisions_by_arn<'a>(arns: impl IntoIterator<Item = &'a TaskDefinitionArn
     Ok(pack(&format!("{REVISION}arn IN ("), &arns, ", ", ")"))
 }
 
-/// An image of a repository with the tags and digests by which it may be named.
-#[derive(Debug, Clone, Default)]
-pub struct Names {
-    /// Its tags.
-    pub tags: BTreeSet<Tag>,
-    /// Its digest, and for an index those of its children.
-    pub digests: BTreeSet<Digest>,
-}
-
-/// Two ways to find the task definitions that name some images of a repository.
-#[derive(Debug, Clone)]
-pub struct RevisionQueries {
-    /// By each spelling of each name.
-    pub exact: Vec<String>,
-    /// Everything that names the repository: a superset of what the exact ones find. None for a repository with `_` in its
-    /// name: AWS does not say whether it accepts that wildcard inside a pattern.
-    pub by_repository: Vec<String>,
-}
-
-/// The queries for the task definitions that name any of `images` of a repository.
-pub fn revisions<'a>(
-    repository: &Repository,
-    images: impl IntoIterator<Item = &'a Names>,
-) -> Result<RevisionQueries, NotLiteral> {
-    let names = repository.spellings();
-    let mut references = BTreeSet::new();
-    for image in images {
-        for name in &names {
-            for tag in &image.tags {
-                references.insert(format!("{name}:{tag}"));
-                if tag.as_str() == "latest" {
-                    references.insert(name.clone());
-                }
-            }
-            for digest in &image.digests {
-                references.insert(format!("{name}@{digest}"));
-                references.extend(image.tags.iter().map(|tag| format!("{name}:{tag}@{digest}")));
-            }
-        }
-    }
-    let references = references.iter().map(|reference| literal(reference)).collect::<Result<Vec<_>, _>>()?;
-    let mut prefixes = Vec::new();
-    for name in names.iter().filter(|name| !name.contains('_')) {
-        prefixes.extend(namings(name)?);
-    }
-    Ok(RevisionQueries {
-        exact: pack(&format!("{REVISION}{IMAGE} IN ("), &references, ", ", ")"),
-        by_repository: pack(&format!("{REVISION}("), &prefixes, " OR ", ")"),
-    })
-}
-
-/// The queries for the task definitions that name a repository, by whatever tag or digest. What they find may name others: a
-/// pattern ends before the first `_` of the repository's name, as AWS does not say whether it accepts that wildcard inside
-/// one.
-pub fn naming(repository: &Repository) -> Result<Vec<String>, NotLiteral> {
-    let mut prefixes = Vec::new();
-    for name in repository.spellings() {
+/// The queries for the task definitions that name one of `repositories`, in whatever spelling, by whatever tag or digest.
+/// What they find may name others: a pattern ends before the first `_` of a repository's name, as AWS does not say whether
+/// it accepts that wildcard inside one.
+pub fn naming<'a>(repositories: impl IntoIterator<Item = &'a Repository>) -> Result<Vec<String>, NotLiteral> {
+    let mut conditions = Vec::new();
+    for name in repositories.into_iter().flat_map(Repository::spellings) {
         match name.split_once('_') {
-            None => prefixes.extend(namings(&name)?),
-            Some((begin, _)) => prefixes.push(format!("{IMAGE} LIKE {}", prefix_literal(begin)?)),
+            None => conditions.extend(namings(&name)?),
+            Some((begin, _)) => conditions.push(format!("{IMAGE} LIKE {}", prefix_literal(begin)?)),
         }
     }
-    Ok(pack(&format!("{REVISION}("), &prefixes, " OR ", ")"))
+    Ok(pack(&format!("{REVISION}("), &conditions, " OR ", ")"))
 }
 
 /// The conditions on which an image is of the repository that is spelled so.

@@ -103,8 +103,8 @@ impl Seen {
             return Ok(known.get(repository).cloned().unwrap_or_default());
         }
         let hub: &AccountId = &settings.hub.account;
-        let expressions =
-            queries::naming(repository).map_err(|error| Because::new(Gap::Usage, format!("{repository}: {error}")))?;
+        let expressions = queries::naming([repository])
+            .map_err(|error| Because::new(Gap::Usage, format!("{repository}: {error}")))?;
         let mut found = Vec::new();
         for expression in expressions {
             found.extend(aggregator.select(Gap::Usage, &expression, |row| row.revision(hub)).await?);

@@ -448,6 +448,17 @@ fn an_image_whose_digest_is_in_use_is_kept() {
 }
 
 #[test]
+fn an_image_that_is_named_by_digest_beside_a_tag_that_it_lost_is_kept() {
+    let scene = Scene::new(Mutability::Mutable);
+    let image = scene.organization.push(&scene.repository, "v1");
+    let web = scene.register("web", &format!("{}@{}", scene.tagged("v1"), image.digest));
+    scene.organization.push_again(&scene.repository, "v1", "other contents");
+    scene.organization.hours(72);
+    scene.assert_kept(&image, "in-use", &web);
+    scene.end();
+}
+
+#[test]
 fn an_index_goes_with_its_children_and_signature_unless_a_child_is_in_use() {
     for mutability in [Mutability::Immutable, Mutability::Mutable] {
         let scene = Scene::new(mutability);

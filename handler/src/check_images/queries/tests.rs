@@ -6,65 +6,36 @@ fn repository(name: &str) -> Repository {
     serde_json::from_value(serde_json::json!({"account": "111111111111", "region": "eu-west-1", "name": name})).unwrap()
 }
 
-fn digest(n: u64) -> Digest {
-    format!("sha256:{n:064x}").parse().unwrap()
-}
-
-fn names(tags: &[&str], digests: &[u64]) -> Names {
-    Names {
-        tags: tags.iter().map(|tag| tag.parse().unwrap()).collect(),
-        digests: digests.iter().map(|n| digest(*n)).collect(),
-    }
-}
-
 #[test]
-fn every_spelling_of_an_image_is_asked_for() {
-    let queries = revisions(&repository("shop"), [&names(&["latest", "v1"], &[7])]).unwrap();
-    let all = queries.exact.join("\n");
-    let digest = digest(7);
+fn every_spelling_of_a_repository_is_asked_for_by_whole_names_only() {
+    let [query] = &naming([&repository("shop")]).unwrap()[..] else { panic!("one expression is enough") };
     for host in [
         "111111111111.dkr.ecr.eu-west-1.amazonaws.com",
         "111111111111.dkr.ecr-fips.eu-west-1.amazonaws.com",
         "111111111111.dkr-ecr.eu-west-1.on.aws",
         "111111111111.dkr-ecr-fips.eu-west-1.on.aws",
     ] {
-        for reference in [
-            format!("'{host}/shop'"),
-            format!("'{host}/shop:latest'"),
-            format!("'{host}/shop:v1'"),
-            format!("'{host}/shop@{digest}'"),
-            format!("'{host}/shop:v1@{digest}'"),
+        for condition in [
+            format!("{IMAGE} = '{host}/shop'"),
+            format!("{IMAGE} LIKE '{host}/shop:%'"),
+            format!("{IMAGE} LIKE '{host}/shop@%'"),
         ] {
-            assert!(all.contains(&reference), "{reference} is not in {all}");
+            assert!(query.contains(&condition), "{condition} is not in {query}");
         }
     }
-    let unnamed = revisions(&repository("shop"), [&names(&["v1"], &[])]).unwrap().exact.join("\n");
-    assert!(!unnamed.contains("/shop'"), "a bare name means latest: {unnamed}");
 }
 
 #[test]
-fn a_repository_is_asked_for_by_whole_names_only() {
-    let queries = revisions(&repository("shop"), []).unwrap();
-    assert!(queries.exact.is_empty());
-    let [query] = &queries.by_repository[..] else { panic!("{queries:?}") };
-    assert!(query.contains("Image LIKE '111111111111.dkr.ecr.eu-west-1.amazonaws.com/shop:%'"), "{query}");
-    assert!(query.contains("Image LIKE '111111111111.dkr.ecr.eu-west-1.amazonaws.com/shop@%'"), "{query}");
-    assert!(query.contains("Image = '111111111111.dkr.ecr.eu-west-1.amazonaws.com/shop'"), "{query}");
-}
-
-#[test]
-fn a_repository_with_a_wildcard_in_its_name_is_asked_for_by_exact_names() {
-    let queries = revisions(&repository("my_shop"), [&names(&["v1"], &[7])]).unwrap();
-    assert!(queries.by_repository.is_empty() && !queries.exact.is_empty(), "{queries:?}");
-}
-
-#[test]
-fn whatever_names_a_repository_is_found_by_patterns_that_end_before_a_wildcard() {
-    let [query] = &naming(&repository("my/old_shop")).unwrap()[..] else { panic!("one query") };
-    assert!(query.contains("Image LIKE '111111111111.dkr.ecr.eu-west-1.amazonaws.com/my/old%'"), "{query}");
+fn a_repository_with_a_wildcard_in_its_name_is_asked_for_by_what_is_before_it() {
+    let [query] = &naming([&repository("team/my_shop")]).unwrap()[..] else { panic!("one expression is enough") };
+    assert!(query.contains("LIKE '111111111111.dkr.ecr.eu-west-1.amazonaws.com/team/my%'"), "{query}");
     assert!(!query.contains('_'), "{query}");
-    let [query] = &naming(&repository("shop")).unwrap()[..] else { panic!("one query") };
-    assert_eq!([query.clone()].to_vec(), revisions(&repository("shop"), []).unwrap().by_repository);
+}
+
+#[test]
+fn three_repositories_share_an_expression() {
+    let all: Vec<Repository> = (1..=6).map(|n| repository(&format!("team-{n}/api"))).collect();
+    assert_eq!(naming(&all).unwrap().len(), 2);
 }
 
 #[test]
@@ -107,27 +78,40 @@ fn text_that_needs_escaping_is_refused() {
 
 proptest! {
     #[test]
-    fn no_expression_is_too_long_and_none_loses_a_name(
-        name in "[a-z][a-z0-9]{1,30}(/[a-z0-9]{1,100}){0,2}",
-        tags in proptest::collection::btree_set("[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", 0..12),
-        digests in proptest::collection::btree_set(0u64..1000, 0..12),
+    fn no_expression_is_too_long_none_loses_a_spelling_and_none_holds_an_unparsed_character(
+        names in proptest::collection::btree_set("[a-z][a-z0-9]{1,30}([/._-][a-z0-9]{1,60}){0,3}", 1..12),
+        arns in proptest::collection::btree_set(("[a-zA-Z0-9_-]{1,255}", 1u32..9999), 0..30),
     ) {
-        let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
-        let digests: Vec<u64> = digests.into_iter().collect();
-        let queries = revisions(&repository(&name), [&names(&tags, &digests)]).unwrap();
-        for query in queries.exact.iter().chain(&queries.by_repository) {
+        let repositories: Vec<Repository> = names.iter().map(|name| repository(name)).collect();
+        let arns: Vec<TaskDefinitionArn> = arns
+            .iter()
+            .map(|(family, n)| format!("arn:aws:ecs:eu-west-1:222222222222:task-definition/{family}:{n}").parse().unwrap())
+            .collect();
+        let by_repository = naming(&repositories).unwrap();
+        for query in by_repository.iter().chain(&revisions_by_arn(&arns).unwrap()) {
             prop_assert!(query.len() <= MAX_EXPRESSION, "{}", query.len());
+            prop_assert!(is_plain(query), "{}", query);
         }
-        let all = queries.exact.join("\n");
-        for spelling in repository(&name).spellings() {
-            for tag in &tags {
-                let reference = format!("'{spelling}:{tag}'");
-                prop_assert!(all.contains(&reference), "{} is not asked for", reference);
-            }
-            for digest in digests.iter().map(|n| digest(*n)) {
-                let reference = format!("'{spelling}@{digest}'");
-                prop_assert!(all.contains(&reference), "{} is not asked for", reference);
-            }
+        let all = by_repository.join("\n");
+        for spelling in repositories.iter().flat_map(Repository::spellings) {
+            let known = spelling.split('_').next().unwrap();
+            prop_assert!(all.contains(&format!("'{known}")), "{} is not asked for", spelling);
         }
     }
+
+    #[test]
+    fn no_text_gets_into_a_query_but_such_as_needs_no_escaping(text: String) {
+        for query in [probes(&text), literal(&text), prefix_literal(&text)].into_iter().flatten() {
+            prop_assert!(is_plain(&query), "{}", query);
+            prop_assert!(query.contains(&text));
+        }
+    }
+}
+
+/// Whether every literal of a query is closed and made of letters that need no escaping, but for a wildcard at its end.
+fn is_plain(query: &str) -> bool {
+    let parts: Vec<&str> = query.split('\'').collect();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-/:@+=".contains(c);
+    parts.len() % 2 == 1
+        && parts.iter().skip(1).step_by(2).all(|text| text.strip_suffix('%').unwrap_or(text).chars().all(plain))
 }
