@@ -99,4 +99,27 @@ mod tests {
         let failed = serde_json::json!([{"itemIdentifier": "broken"}, {"itemIdentifier": "empty"}]);
         assert_eq!(response["batchItemFailures"], failed);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn arbitrary_bodies_go_back_and_never_panic(
+            bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200),
+            json in "[{}\\[\\]\":,a-z0-9]{0,80}",
+        ) {
+            let record = |body: String| {
+                let mut record = aws_lambda_events::sqs::SqsMessage::default();
+                record.message_id = Some("m".to_owned());
+                record.body = Some(body);
+                record
+            };
+            let cleanup = format!(r#"{{"cleanup":{{"schemaVersion":1,"name":{json}}},"event":{json}}}"#);
+            for body in [String::from_utf8_lossy(&bytes).into_owned(), json.clone(), cleanup] {
+                let mut event = SqsEvent::default();
+                event.records = vec![record(body)];
+                let batch = Batch::read(event);
+                proptest::prop_assert!(batch.messages.is_empty());
+                proptest::prop_assert_eq!(batch.failures.into_response().batch_item_failures.len(), 1);
+            }
+        }
+    }
 }

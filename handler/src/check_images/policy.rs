@@ -281,6 +281,15 @@ mod tests {
 
     proptest! {
         #[test]
+        fn arbitrary_tag_values_are_read_or_say_why_not(value in ".{0,256}") {
+            match opt_in("ecr-cleanup", None, &tags(&value)) {
+                Participation::In(_) => prop_assert!(value == "enabled" || value.contains('=')),
+                Participation::Unreadable { reason } => prop_assert!(!reason.is_empty()),
+                Participation::Out => prop_assert!(false, "the tag is there"),
+            }
+        }
+
+        #[test]
         fn no_tag_value_makes_the_policy_less_cautious(
             window in 1i64..8760, newest in 0usize..50, dry_run: bool,
             value in "(rollback-window-hours=[0-9]{1,4} ?|keep-newest=[0-9]{1,3} ?|dry-run=(true|false) ?|ecs-only=true ?|.){0,4}",

@@ -46,6 +46,20 @@ fn only_the_hub_can_ask_for_a_check_of_an_image_in_its_registries() {
     }
 }
 
+proptest::proptest! {
+    #[test]
+    fn whatever_a_check_says_it_is_read_or_refused(
+        member in 0usize..5, text in ".{0,80}", number in proptest::prelude::any::<i64>(), as_text: bool,
+    ) {
+        let member = ["repository", "digest", "lastChange", "postponements", "unknown"][member];
+        let value = if as_text { json!(text) } else { json!(number) };
+        let changed = envelope(|message| message["event"]["detail"][member] = value.clone());
+        if let Ok(due) = due(&changed, at("2026-11-02T10:00:00Z")) {
+            proptest::prop_assert!(["lastChange", "postponements"].contains(&member), "{} = {} became {:?}", member, value, due);
+        }
+    }
+}
+
 #[test]
 fn a_change_never_lies_in_the_future() {
     let now = at("2026-10-01T00:00:00Z");

@@ -281,9 +281,12 @@ impl<'a> Complete<'a> {
 
     /// When the image may be deleted at the earliest, and what that follows from.
     fn earliest(&self, policy: &Policy) -> (Timestamp, String) {
-        // An image is pulled through its index and pushed before it, so the children's times concern the index too.
-        let images = std::iter::once(self.image).chain(self.children.iter().map(|child| &child.image));
+        // An image is pulled through its index and pushed before it, so the children's times concern the index too. Whoever
+        // signs an image, or looks at its signature, is about to use it.
+        let parts = self.children.iter().map(|child| &child.image);
+        let parts = parts.chain(self.attachments.iter().map(|attachment| &attachment.image));
         let never_deployed = (!self.candidacy.was_deployed(self.last_named)).then_some(self.image);
+        let images = std::iter::once(self.image).chain(parts);
         earliest(images, never_deployed, self.last_named, self.last_change, policy)
     }
 }

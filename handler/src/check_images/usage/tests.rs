@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 use crate::check_images::evidence::{ImageKind, StorageStatus};
 
@@ -242,4 +244,84 @@ fn a_function_whose_image_is_not_known_may_use_every_repository_that_more_than_a
     assert_eq!(used(&seen_where(&[], &landscape, false).unwrap()), [0u64; 0]);
     let because = Because::new(Gap::Usage, "its hash cannot be read");
     assert_eq!(seen_where(&[], &landscape, true).unwrap_err(), because);
+}
+
+/// How a container may name an image of the repository.
+fn any_name() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just(String::new()),
+        Just(":v1".to_owned()),
+        Just(":multi".to_owned()),
+        Just(":gone".to_owned()),
+        (1u64..6).prop_map(|n| format!("@{}", digest(n))),
+        (1u64..6).prop_map(|n| format!(":v1@{}", digest(n))),
+    ]
+}
+
+prop_compose! {
+    fn anything_seen()(
+        names in proptest::collection::vec((any_name(), any::<bool>()), 0..6),
+        run in proptest::collection::vec(1u32..6, 0..3),
+        live in proptest::option::of(1u64..6),
+        other in proptest::option::of(any_name()),
+    ) -> (Vec<Revision>, Landscape) {
+        let status = |active: bool| if active { RevisionStatus::Active } else { RevisionStatus::Inactive };
+        let revisions = names
+            .iter()
+            .zip(1..)
+            .map(|((name, active), number)| revision(number, status(*active), name))
+            .collect();
+        let pin = |n| Pinned { task_definition: arn(1), image: reference(":v1"), digest: digest(n) };
+        let live: Vec<LiveService> = live.map(|n| service(Found::Known(vec![pin(n)]))).into_iter().collect();
+        let other: Vec<OtherUser> = other
+            .map(|name| OtherUser {
+                resource_type: "AWS::AppRunner::Service",
+                account: place().0,
+                region: place().1,
+                resource: "arn:x".into(),
+                images: vec![reference(&name)],
+                digests: vec![],
+                unreadable: None,
+            })
+            .into_iter()
+            .collect();
+        let landscape = Landscape {
+            runners: Found::Known(run.into_iter().map(|number| runner("AWS::ECS::Service", arn(number))).collect()),
+            other_users: Found::Known(other),
+            live: BTreeMap::from([(place(), Found::Known(live))]),
+            revisions_run: (1..9)
+                .map(|number| (arn(number), Ok(RevisionImages::Named(vec![reference(":v1")]))))
+                .collect(),
+        };
+        (revisions, landscape)
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_seen_besides_makes_no_image_unused(
+        seen_first in anything_seen(), name in any_name(), active: bool, runs in 1u32..9,
+    ) {
+        let (mut revisions, mut landscape) = seen_first;
+        let before: BTreeSet<u64> = used(&seen(&revisions, &landscape).unwrap()).into_iter().collect();
+        revisions.push(revision(8, if active { RevisionStatus::Active } else { RevisionStatus::Inactive }, &name));
+        if let Found::Known(runners) = &mut landscape.runners {
+            runners.push(runner("AWS::ECS::Service", arn(runs)));
+        }
+        let after: BTreeSet<u64> = used(&seen(&revisions, &landscape).unwrap()).into_iter().collect();
+        prop_assert!(before.is_subset(&after), "{:?} became {:?}", before, after);
+    }
+
+    #[test]
+    fn hiding_any_part_of_what_was_seen_leaves_the_uses_unknown(seen_first in anything_seen(), part in 0..4) {
+        let (revisions, mut landscape) = seen_first;
+        let because = Because::new(Gap::Usage, "hidden");
+        match part {
+            0 => landscape.runners = Found::Missing(because),
+            1 => landscape.other_users = Found::Missing(because),
+            2 => landscape.live = BTreeMap::from([(place(), Found::Missing(because))]),
+            _ => landscape.live = BTreeMap::new(),
+        }
+        prop_assert!(seen(&revisions, &landscape).is_err());
+    }
 }

@@ -63,7 +63,10 @@ fn deletes(verdict: &Verdict) -> bool {
 
 /// Takes the kind of evidence with this number away.
 fn hide(evidence: &mut Evidence, kind: usize) {
-    let because = Because::new(Gap::Usage, "hidden");
+    hide_because(evidence, kind, Because::new(Gap::Usage, "hidden"));
+}
+
+fn hide_because(evidence: &mut Evidence, kind: usize, because: Because) {
     match kind {
         0 => evidence.participation = Found::Missing(because),
         1 => evidence.mutability = Found::Missing(because),
@@ -192,6 +195,21 @@ fn an_image_stays_after_a_recorded_pull_for_as_long_as_is_asked_for() {
 }
 
 #[test]
+fn a_signature_that_was_just_attached_or_looked_at_postpones() {
+    let attached = |image| {
+        let attachment = Attachment { image, subject: digest(1), needed_elsewhere: false };
+        let relations = Relations { attachments: vec![attachment], ..Relations::default() };
+        Evidence { relations: Found::Known(relations), ..unused() }
+    };
+    let signed = attached(ImageFacts { pushed_at: at(100), ..image(2) });
+    assert!(!deletes(&judge(&signed, &policy(), at(123))));
+    assert!(deletes(&judge(&signed, &policy(), at(124))));
+    let verified = attached(ImageFacts { pulled_at: Some(at(100)), ..image(2) });
+    assert!(!deletes(&judge(&verified, &policy(), at(147))));
+    assert!(deletes(&judge(&verified, &policy(), at(148))));
+}
+
+#[test]
 fn an_index_is_not_archived() {
     let index = ImageFacts { kind: ImageKind::Index, ..image(1) };
     let evidence = Evidence { image: Found::Known(Presence::Present(index)), ..unused() };
@@ -269,6 +287,33 @@ prop_compose! {
             hide(&mut evidence, hidden);
         }
         evidence
+    }
+}
+
+/// Every gap there is.
+const GAPS: [Gap; 9] = [
+    Gap::Repository,
+    Gap::Pullers,
+    Gap::Images,
+    Gap::Manifests,
+    Gap::Usage,
+    Gap::Coverage,
+    Gap::Deployments,
+    Gap::PinnedDigests,
+    Gap::Message,
+];
+
+#[test]
+fn every_gap_in_every_kind_of_evidence_postpones_and_is_told() {
+    for gap in GAPS {
+        for kind in 0..KINDS {
+            let mut evidence = unused();
+            hide_because(&mut evidence, kind, Because::new(gap, "hidden"));
+            match judge(&evidence, &policy(), at(1000)) {
+                Verdict::Postpone(postponement) => assert_eq!(postponement.code(), gap.code(), "kind {kind}"),
+                other => panic!("kind {kind}, {gap:?}: {other:?}"),
+            }
+        }
     }
 }
 
