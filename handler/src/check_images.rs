@@ -210,6 +210,7 @@ impl CheckImages {
                 all.extend(images);
             }
         }
+        let mut events = Vec::new();
         for (repository, (participation, images)) in judged {
             let checks = &request.repositories[&repository];
             let outcomes = self.act(settings, &repository, participation, images, checks, failures).await;
@@ -217,11 +218,12 @@ impl CheckImages {
             for line in outcome::metrics(settings, &repository, checks.len(), &outcomes, self.clock.now()) {
                 self.metrics.report(&line);
             }
-            let events = outcome::events(settings, &repository, &outcomes);
-            if let Err(error) = outcome::publish(self.clients.eventbridge(), settings, &events).await {
-                for due in checks.values() {
-                    due.messages.iter().for_each(|id| failures.add(id, &error));
-                }
+            events.extend(outcome::events(settings, &repository, &outcomes));
+        }
+        // Ten a call, of whatever repositories.
+        if let Err(error) = outcome::publish(self.clients.eventbridge(), settings, &events).await {
+            for due in request.repositories.values().flat_map(BTreeMap::values) {
+                due.messages.iter().for_each(|id| failures.add(id, &error));
             }
         }
     }

@@ -1,7 +1,9 @@
 //! EcrCleanup in an organization: the hub's stack and an example as they are shipped, and what the provider makes of it.
 
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use handler::check_images::CheckImages;
 use handler::clients::Clients;
 use handler::names::{Kind, Names};
@@ -10,6 +12,7 @@ use handler::provider::Provider;
 use handler::schedule_checks::ScheduleChecks;
 use handler::settings::{Choices, Hub, Settings};
 use handler::sweep::Sweep;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use simulated_aws::{AccountId, Function, FunctionContext, Region};
 
@@ -191,6 +194,54 @@ fn register_functions(organization: &Organization) {
             }
         }),
     );
+}
+
+/// Registers the functions that work off queues once more, in processes that are kept warm: what they remember counts.
+pub fn keep_functions_warm(organization: &Organization) {
+    let mut world = organization.aws.world();
+    let sink = organization.metrics_sink();
+    let (for_schedule_checks, for_check_images) = (sink.clone(), sink.clone());
+    let schedule_checks = move |clients: Arc<Clients>| {
+        ScheduleChecks::new(Arc::clone(&clients), clients.clock()).with_metrics(for_schedule_checks.clone())
+    };
+    world.register_function("schedule-checks", kept_warm(schedule_checks, |it, event| Box::pin(it.handle(event))));
+    let check_images = move |clients: Arc<Clients>| {
+        CheckImages::new(Arc::clone(&clients), clients.clock()).with_metrics(for_check_images.clone())
+    };
+    world.register_function("check-images", kept_warm(check_images, |it, event| Box::pin(it.handle(event))));
+    let sweep =
+        move |clients: Arc<Clients>| Sweep::new(Arc::clone(&clients), clients.clock()).with_metrics(sink.clone());
+    world.register_function("sweep", kept_warm(sweep, |it, event| Box::pin(it.handle(event))));
+}
+
+/// What a function that works off a queue answers.
+type Answer<'a> = Pin<Box<dyn Future<Output = SqsBatchResponse> + Send + 'a>>;
+
+/// Lambda keeps a process, with all that it remembers, for invocations that come later, and ends it some day.
+const KEPT_WARM: SignedDuration = SignedDuration::from_hours(1);
+
+/// A function that works off a queue, in processes that are kept warm. One that dies in an invocation is gone: a crash of
+/// a process that was warm shows when the function times out.
+fn kept_warm<T: Send + Sync + 'static>(
+    start: impl Fn(Arc<Clients>) -> T + Send + Sync + 'static,
+    handle: for<'a> fn(&'a T, SqsEvent) -> Answer<'a>,
+) -> Function {
+    let (idle, start) = (Arc::<Mutex<Vec<(Timestamp, T)>>>::default(), Arc::new(start));
+    Function::new(move |context: FunctionContext, payload: Value| {
+        let (idle, start) = (Arc::clone(&idle), Arc::clone(&start));
+        async move {
+            let event = serde_json::from_value(payload).map_err(|error| error.to_string())?;
+            let clients = Arc::new(Clients::new(context.sdk));
+            let now = clients.clock().now();
+            let locked = || idle.lock().unwrap_or_else(PoisonError::into_inner);
+            locked().retain(|(started, _)| now.duration_since(*started) < KEPT_WARM);
+            let warm = locked().pop();
+            let (started, process) = warm.unwrap_or_else(|| (now, start(clients)));
+            let response = handle(&process, event).await;
+            locked().push((started, process));
+            serde_json::to_value(response).map_err(|error| error.to_string())
+        }
+    })
 }
 
 fn settings(organization: &Organization) -> Settings {

@@ -12,7 +12,9 @@ mod outcomes;
 mod stacks;
 mod team;
 
-pub use installation::{CLEANUP_STACK, HUB_STACK, Installation, deploy_hub, deploy_hub_with, install_hub, prepare_hub};
+pub use installation::{
+    CLEANUP_STACK, HUB_STACK, Installation, deploy_hub, deploy_hub_with, install_hub, keep_functions_warm, prepare_hub,
+};
 pub use inventory::Item;
 pub use organization::{ORGANIZATION_HUB, Organization};
 pub use outcomes::{Outcome, Outcomes};
