@@ -6,7 +6,8 @@
 //! 2. no recorder item that the aggregator shows there says that it stopped;
 //! 3. the aggregator's source status for the place is SUCCEEDED; none is missing;
 //! 4. the account itself says, through the evidence role, that one of its recorders records now, delivered successfully,
-//!    and records every needed type continuously.
+//!    and records every needed type continuously; and has done so for [`DISCOVERY`], as one that was started finds out what
+//!    became of everything meanwhile only by and by.
 //!
 //! A proof is remembered for at most [`REMEMBERED`]; that something is not proven is never remembered.
 
@@ -25,6 +26,9 @@ use crate::names::Names;
 
 /// How long a proof may be used.
 pub const REMEMBERED: SignedDuration = SignedDuration::from_mins(15);
+
+/// After a recorder was started, what it discovers is on its way for so long.
+pub const DISCOVERY: SignedDuration = SignedDuration::from_mins(20);
 
 /// What was proven, for which aggregator and when. Lives as long as the function stays warm.
 #[derive(Debug, Default)]
@@ -59,7 +63,7 @@ pub async fn prove(
     for place in open {
         let result = match &shared {
             Ok(shared) => match shared.speaks_for(place) {
-                Ok(()) => ask(clients, names, place).await,
+                Ok(()) => ask(clients, names, place, now).await,
                 Err(text) => Err(Because::new(Gap::Coverage, text)),
             },
             Err(because) => Err(because.clone()),
@@ -147,7 +151,7 @@ async fn sources(aggregator: &Aggregator<'_>) -> Result<BTreeMap<(String, String
 }
 
 /// Asks the account itself.
-async fn ask(clients: &Clients, names: &Names, (account, region): &Place) -> Result<(), Because> {
+async fn ask(clients: &Clients, names: &Names, (account, region): &Place, now: Timestamp) -> Result<(), Because> {
     let config = clients.workload(account, &names.evidence_role(region), region).await.config;
     let subject = format!("account {account} in {region}");
     let recorders = config
@@ -159,7 +163,7 @@ async fn ask(clients: &Clients, names: &Names, (account, region): &Place) -> Res
         config.describe_configuration_recorder_status().send().await.map_err(|error| {
             failed_call(Gap::Coverage, "config:DescribeConfigurationRecorderStatus", &subject, &error)
         })?;
-    records_everything(recorders.configuration_recorders(), statuses.configuration_recorders_status())
+    records_everything(recorders.configuration_recorders(), statuses.configuration_recorders_status(), now)
         .map_err(|what| Because::new(Gap::Coverage, format!("{subject} is not covered: {what}")))
 }
 
@@ -170,6 +174,7 @@ async fn ask(clients: &Clients, names: &Names, (account, region): &Place) -> Res
 pub fn records_everything(
     recorders: &[ConfigurationRecorder],
     statuses: &[ConfigurationRecorderStatus],
+    now: Timestamp,
 ) -> Result<(), String> {
     let mut lacking = Err("it has no recorder".to_owned());
     for recorder in recorders {
@@ -179,7 +184,7 @@ pub fn records_everything(
             continue;
         }
         let status = statuses.iter().find(|status| status.name() == Some(name));
-        lacking = records(recorder, status).map_err(|what| format!("recorder {name:?} {what}"));
+        lacking = records(recorder, status, now).map_err(|what| format!("recorder {name:?} {what}"));
         if lacking.is_ok() {
             break;
         }
@@ -187,7 +192,11 @@ pub fn records_everything(
     lacking
 }
 
-fn records(recorder: &ConfigurationRecorder, status: Option<&ConfigurationRecorderStatus>) -> Result<(), String> {
+fn records(
+    recorder: &ConfigurationRecorder,
+    status: Option<&ConfigurationRecorderStatus>,
+    now: Timestamp,
+) -> Result<(), String> {
     let status = status.ok_or("has no status")?;
     if !status.recording() {
         return Err("does not record".into());
@@ -197,6 +206,12 @@ fn records(recorder: &ConfigurationRecorder, status: Option<&ConfigurationRecord
         Some(last) if last.as_str().eq_ignore_ascii_case("success") => {}
         Some(last) => return Err(format!("has the last delivery status {}", last.as_str())),
         None => return Err("has no last delivery status".into()),
+    }
+    let started = status.last_start_time().and_then(|at| Timestamp::from_second(at.secs()).ok());
+    match started {
+        Some(started) if now.duration_since(started) >= DISCOVERY => {}
+        Some(started) => return Err(format!("records only since {started}, and is still finding out what there is")),
+        None => return Err("does not say since when it records".into()),
     }
     let needed = queries::needed_types();
     let group = recorder.recording_group().ok_or("has no recording group")?;
@@ -236,6 +251,8 @@ fn records(recorder: &ConfigurationRecorder, status: Option<&ConfigurationRecord
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_config::primitives::DateTime;
+    use aws_sdk_config::types::builders::ConfigurationRecorderStatusBuilder;
     use aws_sdk_config::types::{
         ExclusionByResourceTypes, RecorderStatus, RecordingGroup, RecordingMode, RecordingModeOverride,
         RecordingStrategy, RecordingStrategyType, ResourceType,
@@ -243,8 +260,18 @@ mod tests {
 
     use super::*;
 
+    fn now() -> Timestamp {
+        "2026-11-01T10:00:00Z".parse().unwrap()
+    }
+
     fn status(recording: bool, last: RecorderStatus) -> ConfigurationRecorderStatus {
-        ConfigurationRecorderStatus::builder().name("default").recording(recording).last_status(last).build()
+        started(DISCOVERY).recording(recording).last_status(last).build()
+    }
+
+    fn started(ago: SignedDuration) -> ConfigurationRecorderStatusBuilder {
+        let at = DateTime::from_secs((now() - ago).as_second());
+        let status = ConfigurationRecorderStatus::builder().name("default").last_start_time(at);
+        status.recording(true).last_status(RecorderStatus::Success)
     }
 
     fn recorder(group: RecordingGroup, mode: Option<RecordingMode>) -> ConfigurationRecorder {
@@ -277,7 +304,7 @@ mod tests {
     }
 
     fn covered(recorder: ConfigurationRecorder, status: ConfigurationRecorderStatus) -> bool {
-        records_everything(&[recorder], &[status]).is_ok()
+        records_everything(&[recorder], &[status], now()).is_ok()
     }
 
     #[test]
@@ -295,8 +322,18 @@ mod tests {
                 "{recording} {last:?}"
             );
         }
-        assert!(records_everything(&[], &[]).is_err());
-        assert!(records_everything(&[recorder(everything(), None)], &[]).is_err());
+        assert!(records_everything(&[], &[], now()).is_err());
+        assert!(records_everything(&[recorder(everything(), None)], &[], now()).is_err());
+    }
+
+    #[test]
+    fn a_recorder_that_was_just_started_proves_nothing_yet() {
+        let second = SignedDuration::from_secs(1);
+        assert!(covered(recorder(everything(), None), started(DISCOVERY).build()));
+        assert!(!covered(recorder(everything(), None), started(DISCOVERY - second).build()));
+        assert!(!covered(recorder(everything(), None), started(-second).build()));
+        let silent = started(DISCOVERY).set_last_start_time(None).build();
+        assert!(!covered(recorder(everything(), None), silent));
     }
 
     #[test]
