@@ -7,10 +7,12 @@
 //! - The [`oracle`] judges by the simulation's truth about ECS and ECR, never by what the product says.
 //!
 //! # What the oracle demands
-//! - No used image was deleted, unless it became used within Config's delay before.
+//! - No used image was deleted, unless it became used within Config's delay before, or within the time for which coverage
+//!   is remembered.
 //! - Every unused image of an opted-in repository whose last event arrived, and whose reasons to be kept had ended before
 //!   its check, is gone.
-//! - Nothing outside opted-in repositories was touched, nothing under `DryRun`, nothing within the rollback window.
+//! - Nothing outside opted-in repositories was touched, nothing under `DryRun`, nothing within the rollback window of an
+//!   event, a push or a recorded pull.
 //! - No message is left in a queue, and a dead one is in a queue that has an alarm.
 //! - The simulation refused nothing.
 
@@ -23,7 +25,7 @@ mod replay;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-pub use action::{Action, By, History, Spot, Timed, WireFault};
+pub use action::{Action, Blindness, By, History, OptIn, Spot, Timed, WireFault};
 pub use blindfold::Blindfold;
 pub use generator::generate;
 pub use minimize::shortest;

@@ -66,8 +66,12 @@ impl Organization {
 
     /// Gives a repository the opt-in tag.
     pub fn opt_in(&self, name: &str) {
-        let input =
-            json!({"resourceArn": self.repository_arn(name), "tags": [{"Key": "ecr-cleanup", "Value": "enabled"}]});
+        self.opt_in_saying(name, "enabled");
+    }
+
+    /// Gives a repository the opt-in tag with a value, which may be settings.
+    pub fn opt_in_saying(&self, name: &str, value: &str) {
+        let input = json!({"resourceArn": self.repository_arn(name), "tags": [{"Key": "ecr-cleanup", "Value": value}]});
         self.call(&self.hub, self.home(), "ecr", "TagResource", input);
     }
 

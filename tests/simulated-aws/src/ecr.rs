@@ -52,6 +52,8 @@ const INVALID: &str = "InvalidParameterException";
 pub(crate) struct State {
     registries: BTreeMap<Home, registry::Registry>,
     removals: Vec<Removal>,
+    /// The chance that `BatchDeleteImage` fails for one of its ids.
+    deletion_failures: f64,
 }
 
 /// The account and the region of a registry.
@@ -94,6 +96,12 @@ pub struct Removal {
 /// Everything that was ever removed through the API, in order.
 pub fn removals(world: &World) -> &[Removal] {
     &world.ecr.removals
+}
+
+/// Lets `BatchDeleteImage` fail from now on for each of its ids with this chance, as it does when a repository's key cannot
+/// be used; the others are deleted.
+pub fn fail_deletions(world: &mut World, chance: f64) {
+    world.ecr.deletion_failures = chance;
 }
 
 /// A repository as it is, or `None` if there is none of that name.

@@ -27,7 +27,8 @@ pub struct Timed {
     pub action: Action,
 }
 
-/// A service of a team: its account (the one after the last workload is the outside one), region and family.
+/// A service of a team: its account (the one after the last workload is the outside one), region and family. Its task set
+/// and its rule, if it has such, are called the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Spot {
     /// The account's number.
@@ -45,8 +46,38 @@ pub enum By {
     Tag,
     /// By digest.
     Digest,
+    /// By tag and digest.
+    Both,
     /// By the digest of an index's second child.
     Child,
+}
+
+/// What a repository's opt-in tag says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OptIn {
+    /// There is none.
+    Out,
+    /// `enabled`
+    In,
+    /// Settings: a window of twice the length.
+    LongWindow,
+    /// Settings: report only.
+    DryRun,
+    /// Nothing that can be read.
+    Unreadable,
+}
+
+/// Why an account and region stops to show what it uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Blindness {
+    /// The recorder does not record.
+    Recorder,
+    /// The aggregator cannot collect.
+    Source,
+    /// The aggregator is not authorized any more.
+    Authorization,
+    /// The stack set's instance is not there: no evidence role that trusts the hub, no coverage probe.
+    Instance,
 }
 
 /// What goes wrong between the product and AWS.
@@ -64,6 +95,8 @@ pub enum WireFault {
     CrashBefore,
     /// The function dies after the effect.
     CrashAfter,
+    /// ECR or EventBridge does a part of a batch, and says of the rest that it failed. Other calls succeed.
+    PartialBatch,
 }
 
 /// Something that happens.
@@ -142,24 +175,65 @@ pub enum Action {
         /// Whose.
         spot: Spot,
     },
-    /// The repository gets the opt-in tag, or loses it.
+    /// A deregistered revision is deleted.
+    Delete {
+        /// Whose.
+        spot: Spot,
+        /// How many older than the latest.
+        back: usize,
+    },
+    /// Somebody else than ECS deploys: a task set of the revision, beside those that are there.
+    AddTaskSet {
+        /// Whose.
+        spot: Spot,
+        /// How many older than the latest.
+        back: usize,
+    },
+    /// The task sets are deleted.
+    DropTaskSets {
+        /// Whose.
+        spot: Spot,
+    },
+    /// A rule starts the revision from now on, instead of any other.
+    Rule {
+        /// Whose.
+        spot: Spot,
+        /// How many older than the latest.
+        back: usize,
+    },
+    /// The rule is deleted.
+    DropRule {
+        /// Whose.
+        spot: Spot,
+    },
+    /// Deployments take so many minutes from now on, as those that wait for hooks and for traffic do.
+    Rollout {
+        /// Minutes.
+        minutes: i64,
+    },
+    /// The repository's opt-in tag changes.
     OptIn {
         /// The repository's number.
         repository: usize,
-        /// Gets it.
-        on: bool,
+        /// What it says.
+        says: OptIn,
     },
     /// The repository's policy admits the outside account.
     Admit {
         /// The repository's number.
         repository: usize,
     },
-    /// The EcrCleanup is updated.
+    /// The stack is updated.
     Settings {
         /// `DryRun`
         dry_run: bool,
         /// `KeepNewestImages`
         keep_newest: usize,
+    },
+    /// The stack is updated, after which only so many of the workload accounts belong to it: some leave or join.
+    Workloads {
+        /// How many.
+        count: usize,
     },
     /// The product's calls fail from now on, so many of a thousand.
     Wire {
@@ -176,24 +250,21 @@ pub enum Action {
         doubled: u32,
         /// Up to twenty minutes late.
         late: u32,
+        /// Attempts to deliver that fail.
+        failing: u32,
     },
     /// Config takes up to so many minutes from now on, for each of its two steps.
     ConfigDelay {
         /// Minutes.
         minutes: i64,
     },
-    /// A recorder stops or starts.
-    Record {
+    /// An account and region does not show any more what it uses, or does again.
+    Blind {
         /// Whose (the family does not matter).
         spot: Spot,
-        /// Starts.
-        on: bool,
-    },
-    /// Collecting from an account and region fails, or works again.
-    Source {
-        /// Whose (the family does not matter).
-        spot: Spot,
-        /// Works.
+        /// Why.
+        by: Blindness,
+        /// It does not.
         on: bool,
     },
 }

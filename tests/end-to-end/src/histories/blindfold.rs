@@ -6,45 +6,50 @@ use simulated_aws::{CallSummary, Fault, ServiceError};
 /// One kind of evidence, hidden.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blindfold {
-    /// Config shows no ECS service (S1: what a service runs is in use).
+    /// Config shows no ECS service.
     Services,
-    /// Config shows no ACTIVE task definition but the probes (S1: an ACTIVE task definition is in use).
+    /// Config shows no ACTIVE task definition but the probes.
     ActiveRevisions,
-    /// Config shows no task definition that names a digest (S1: naming by digest).
+    /// Config shows no task definition that names a digest.
     DigestReferences,
-    /// An image has but its first tag (S1: naming by any tag).
+    /// An image has but its first tag.
     SecondTag,
-    /// An index has no children (S1: naming by a child's digest).
+    /// An index has no children.
     IndexChildren,
-    /// Service revisions have pinned other digests (S1: pinned digests).
+    /// Service revisions have pinned other digests.
     PinnedDigests,
-    /// A service runs what its newest deployment runs, as a service without task definition of an older one (S1: live
-    /// deployments).
-    DeployedRevision,
-    /// Every recorder records (S2: coverage, the recorder).
+    /// A service has but its newest deployment.
+    OlderDeployments,
+    /// Nothing shows task sets.
+    TaskSets,
+    /// Config shows no rule.
+    Rules,
+    /// Every recorder records.
     StoppedRecorder,
-    /// Every source was collected (S2: coverage, the source status).
+    /// Every source was collected.
     FailedSource,
-    /// Of every query's answer the last half is missing, and its next page (S2: truncated queries).
+    /// Of every query's answer the last half is missing, and its next page.
     DroppedPage,
-    /// No repository has a policy (S2: who may pull).
+    /// No repository has a policy.
     RepositoryPolicy,
-    /// Config shows nothing of the first workload account but its probe (S2: every account).
+    /// Config shows nothing of the first workload account but its probe.
     WorkloadAccount,
-    /// Images were neither pushed nor pulled lately, and no revision changed lately (S4: the rollback window).
+    /// Images were neither pushed nor pulled lately, and no revision changed lately.
     Times,
 }
 
 impl Blindfold {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Services,
         Self::ActiveRevisions,
         Self::DigestReferences,
         Self::SecondTag,
         Self::IndexChildren,
         Self::PinnedDigests,
-        Self::DeployedRevision,
+        Self::OlderDeployments,
+        Self::TaskSets,
+        Self::Rules,
         Self::StoppedRecorder,
         Self::FailedSource,
         Self::DroppedPage,
@@ -52,6 +57,27 @@ impl Blindfold {
         Self::WorkloadAccount,
         Self::Times,
     ];
+
+    /// The promise that the product breaks with it.
+    pub fn promise(self) -> &'static str {
+        match self {
+            Self::Services => "S1: what a service runs is in use",
+            Self::ActiveRevisions => "S1: an ACTIVE task definition is a use",
+            Self::DigestReferences => "S1: an image can be named by its digest",
+            Self::SecondTag => "S1: an image can be named by each of its tags",
+            Self::IndexChildren => "S1: an index can be named by a child's digest",
+            Self::PinnedDigests => "S1: the digest that a running service has pinned is in use",
+            Self::OlderDeployments => "S1: what a live deployment runs is in use",
+            Self::TaskSets => "S1: what a task set runs is in use",
+            Self::Rules => "S1: what a rule starts is in use",
+            Self::StoppedRecorder => "S2: an account that does not record is not covered",
+            Self::FailedSource => "S2: an account that is not collected is not covered",
+            Self::DroppedPage => "S2: a truncated answer is no evidence",
+            Self::RepositoryPolicy => "S2: who may pull has to be covered",
+            Self::WorkloadAccount => "S1: what any account uses is in use",
+            Self::Times => "S4: nothing is deleted within the window of a push, a pull or a change",
+        }
+    }
 
     /// What becomes of a call of the product.
     pub(super) fn hides(self, call: &CallSummary) -> Option<Fault> {
@@ -101,11 +127,24 @@ impl Blindfold {
                     }
                 }
             }),
-            (Self::DeployedRevision, "DescribeServices") => alter(|answer| {
+            (Self::OlderDeployments, "DescribeServices") => alter(|answer| {
                 for service in each(answer, "services") {
-                    service["status"] = json!("INACTIVE");
+                    for list in ["deployments", "currentServiceRevisions"] {
+                        if let Some(newest_first) = service[list].as_array_mut() {
+                            newest_first.truncate(1);
+                        }
+                    }
                 }
             }),
+            (Self::TaskSets, "SelectAggregateResourceConfig") => {
+                alter(|answer| keep_rows(answer, |row| !row.is("task-set")))
+            }
+            (Self::TaskSets, "DescribeServices") => alter(|answer| {
+                for service in each(answer, "services") {
+                    service["taskSets"] = json!([]);
+                }
+            }),
+            (Self::Rules, "SelectAggregateResourceConfig") => alter(|answer| keep_rows(answer, |row| !row.is("rule"))),
             (Self::StoppedRecorder, "DescribeConfigurationRecorderStatus") => alter(|answer| {
                 for status in each(answer, "ConfigurationRecordersStatus") {
                     status["recording"] = json!(true);

@@ -3,21 +3,39 @@
 //! The oracle looks at the world after every action and at short intervals. A removal between two looks is judged by who
 //! used the image at the first of them and still exists at the second: what teams do happens only at looks, and in
 //! between deployments only end.
+//!
+//! # What counts as a use (S1)
+//! An ACTIVE task definition that names the image; a deployment or task set that runs it, by what it pinned; a rule that
+//! starts a task definition which names it. Whoever uses an index needs all its children, whoever names a child uses its
+//! indexes, and what is attached to a used image (a signature, say) is needed like the image.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use simulated_aws::ecr::{self, ImageReference, ImageStatus, Removal, Removed, Repository};
-use simulated_aws::ecs::{TaskDefinitionStatus, image_uses, outages, task_definitions};
+use simulated_aws::ecs::{TaskDefinitionStatus, User, image_uses, outages, task_definitions};
 use simulated_aws::{AccountId, Region, World};
+
+/// The value of an opt-in tag that only opts in.
+pub(super) const ENABLED: &str = "enabled";
+/// One with a longer window.
+pub(super) const LONG_WINDOW: &str = "rollback-window-hours=48";
 
 /// An image: repository and digest.
 type Image = (String, String);
 
 const WINDOW: SignedDuration = SignedDuration::from_hours(24);
+/// A recorded pull may be so much later than it says.
+const PULL_TIME_LAG: SignedDuration = SignedDuration::from_hours(24);
 /// A message with old settings is acted on for at most so long; a minute more for its schedule.
 const OLD_SETTINGS: SignedDuration = SignedDuration::from_mins(17);
+/// From its look at an image to the deletion a function takes at most so long: its timeout, and a minute more.
+const RUN: SignedDuration = SignedDuration::from_mins(6);
+/// Coverage that was proven is remembered for so long, which is longer than Config takes if nothing is said of it.
+const REMEMBERED: SignedDuration = SignedDuration::from_mins(15);
+/// A recorder that was started is not trusted for so long.
+const DISCOVERY: SignedDuration = SignedDuration::from_mins(20);
 /// Events arrive within this time if they are not lost.
 const ARRIVAL: SignedDuration = SignedDuration::from_mins(60);
 
@@ -29,13 +47,23 @@ pub(super) struct Oracle {
     /// Who uses an image, and since when.
     uses: BTreeMap<Image, BTreeMap<String, Timestamp>>,
     last_used: BTreeMap<Image, Timestamp>,
-    opted_in_since: BTreeMap<String, Timestamp>,
+    /// What the opt-in tag of a repository says, and since when.
+    opted_in: BTreeMap<String, (String, Timestamp)>,
     tag_moved: BTreeMap<String, Timestamp>,
+    /// The task definitions that rules start, by the rules' names.
+    rules: BTreeMap<String, String>,
+    /// Repositories with a user of which nobody can say which of their images it has pinned: when that was so first and
+    /// last. One that begins just now is asked again in time.
+    unaskable: BTreeMap<(String, String), (Timestamp, Timestamp)>,
+    /// When images were pushed and pulled, and since when that is known.
+    times: BTreeMap<Image, (Times, Timestamp)>,
     /// The last task definition event that names an image, and whether it may have been lost.
     events: BTreeMap<Image, (Timestamp, bool)>,
     removals_seen: usize,
     /// Until when what is true may be invisible in Config, for reasons that end.
     restored_at: Timestamp,
+    /// How many places show nothing new, and since when each change of that.
+    blind: Vec<(Timestamp, usize)>,
     delay: SignedDuration,
     dry_run_since: Option<Timestamp>,
     /// Since when so many newest images are kept.
@@ -47,6 +75,21 @@ pub(super) struct Oracle {
     violations: Vec<String>,
 }
 
+/// When an image was pushed, and when its last recorded pull was.
+type Times = (Timestamp, Option<Timestamp>);
+
+/// Who uses images at one moment.
+#[derive(Default)]
+struct Users {
+    of: BTreeMap<Image, BTreeSet<String>>,
+    /// Images that something names although it does not run them: beside a digest, or by a tag that moved.
+    named: BTreeSet<Image>,
+    /// Repositories with a user of which nobody can say which of their images it has pinned.
+    unaskable: BTreeSet<(String, String)>,
+    /// Everybody, whatever they use.
+    all: BTreeSet<String>,
+}
+
 impl Oracle {
     pub(super) fn new(world: &World, hub: &AccountId, home: &Region, outside: &AccountId) -> Self {
         let mut oracle = Self {
@@ -56,12 +99,16 @@ impl Oracle {
             admitted: BTreeSet::new(),
             uses: BTreeMap::new(),
             last_used: BTreeMap::new(),
-            opted_in_since: BTreeMap::new(),
+            opted_in: BTreeMap::new(),
             tag_moved: BTreeMap::new(),
+            rules: BTreeMap::new(),
+            unaskable: BTreeMap::new(),
+            times: BTreeMap::new(),
             events: BTreeMap::new(),
             removals_seen: ecr::removals(world).len(),
             restored_at: Timestamp::MIN,
-            delay: SignedDuration::from_mins(10),
+            blind: vec![(Timestamp::MIN, 0)],
+            delay: REMEMBERED,
             dry_run_since: None,
             keep_newest: None,
             kept_by_settings: false,
@@ -80,12 +127,44 @@ impl Oracle {
         self.tag_moved.insert(repository.to_owned(), world.now());
     }
 
+    /// Config takes a while to show what it did not.
     pub(super) fn restored(&mut self, world: &World) {
         self.restored_at = world.now();
     }
 
+    /// A recorder was started, which nobody can rely on before Config has shown everything; unless that is slow.
+    pub(super) fn recorder_started(&mut self, world: &World) {
+        if self.delay > DISCOVERY {
+            self.restored(world);
+        }
+    }
+
+    /// So many places show nothing new from now on.
+    pub(super) fn blind(&mut self, world: &World, places: usize) {
+        self.blind.push((world.now(), places));
+    }
+
+    /// Whether a place showed nothing new at some moment between two.
+    fn was_blind(&self, begin: Timestamp, end: Timestamp) -> bool {
+        let until = self.blind.iter().skip(1).map(|(at, _)| *at).chain([Timestamp::MAX]);
+        self.blind.iter().zip(until).any(|((since, places), until)| *places > 0 && *since < end && until > begin)
+    }
+
     pub(super) fn slower(&mut self, delay: SignedDuration) {
         self.delay = self.delay.max(delay);
+    }
+
+    /// Some accounts belong to the EcrCleanup no more, and what they may pull stays.
+    pub(super) fn left(&mut self) {
+        self.kept_by_settings = true;
+    }
+
+    /// From now on a rule starts this task definition, or none any more.
+    pub(super) fn rule(&mut self, name: &str, task_definition: Option<&str>) {
+        match task_definition {
+            Some(arn) => self.rules.insert(name.to_owned(), arn.to_owned()),
+            None => self.rules.remove(name),
+        };
     }
 
     pub(super) fn unreliable(&mut self) {
@@ -123,58 +202,96 @@ impl Oracle {
     }
 
     /// Who uses which image now.
-    fn users(&self, world: &World) -> BTreeMap<Image, BTreeSet<String>> {
-        let mut users: BTreeMap<Image, BTreeSet<String>> = BTreeMap::new();
+    fn users(&self, world: &World) -> Users {
+        let mut users = Users::default();
         let pulls =
             |account: &AccountId, repository: &str| *account != self.outside || self.admitted.contains(repository);
-        let mut add = |image: Image, user: &str| {
-            // Every platform's child of an index may be pulled next.
-            let repository = self.repository(world, &image.0);
-            let index = repository.and_then(|repository| repository.images.get(&image.1));
-            for child in index.into_iter().flat_map(|index| &index.children) {
-                users.entry((image.0.clone(), child.clone())).or_default().insert(user.to_owned());
-            }
-            users.entry(image).or_default().insert(user.to_owned());
-        };
         for used in image_uses(world) {
+            let user = format!("{:?}", used.user);
+            users.all.insert(user.clone());
+            // ECS tells which digests a deployment has pinned once it has started tasks, of task sets never.
+            if let Some(reference) = ImageReference::parse(&used.image)
+                && reference.digest.is_none()
+                && (!used.pinned || matches!(used.user, User::TaskSet(_)))
+            {
+                users.unaskable.insert((reference.repository, user.clone()));
+            }
+            users.named.extend(self.names(world, &used.image));
             if let Some(pulled) = used.resolved.filter(|pulled| pulls(&used.account, &pulled.repository)) {
-                let user = format!("{:?}", used.user);
-                add((pulled.repository.clone(), pulled.digest), &user);
-                add((pulled.repository, pulled.platform_digest), &user);
+                let platform = (pulled.repository.clone(), pulled.platform_digest);
+                users.of.entry(platform).or_default().insert(user.clone());
+                self.add(world, &mut users, (pulled.repository, pulled.digest), &user);
             }
         }
         for (account, _, definition) in task_definitions(world) {
-            if definition.status == TaskDefinitionStatus::Active {
-                for image in definition.images().filter_map(|image| self.resolve(world, image)) {
-                    if pulls(account, &image.0) {
-                        add(image, &definition.arn);
-                    }
+            let mut starters: Vec<&str> =
+                self.rules.iter().filter(|(_, arn)| **arn == definition.arn).map(|(name, _)| name.as_str()).collect();
+            match definition.status {
+                TaskDefinitionStatus::Active => starters.push(&definition.arn),
+                TaskDefinitionStatus::Inactive => {}
+                // Nothing can start it any more.
+                TaskDefinitionStatus::DeleteInProgress => continue,
+            }
+            users.all.extend(starters.iter().map(|starter| (*starter).to_owned()));
+            for reference in definition.images().filter(|_| !starters.is_empty()) {
+                if let Some(image) = self.resolve(world, reference).filter(|image| pulls(account, &image.0)) {
+                    starters.iter().for_each(|starter| self.add(world, &mut users, image.clone(), starter));
                 }
+                users.named.extend(self.names(world, reference));
+            }
+        }
+        for (name, digest) in users.of.keys().cloned().collect::<Vec<_>>() {
+            for attached in self.attached_to(world, &name, &digest) {
+                let needed = users.of[&(name.clone(), digest.clone())].clone();
+                users.of.entry((name.clone(), attached)).or_default().extend(needed);
             }
         }
         users
+    }
+
+    /// Adds a user of an image, and so of every platform's child of an index, and of the indexes of a child.
+    fn add(&self, world: &World, users: &mut Users, image: Image, user: &str) {
+        if let Some(repository) = self.repository(world, &image.0) {
+            let children = repository.images.get(&image.1).into_iter().flat_map(|index| index.children.clone());
+            let parents = repository.parents_of(&image.1).map(str::to_owned);
+            for other in children.chain(parents) {
+                users.of.entry((image.0.clone(), other)).or_default().insert(user.to_owned());
+            }
+        }
+        users.of.entry(image).or_default().insert(user.to_owned());
+    }
+
+    /// What a reference names by its tag, whatever its digest is.
+    fn names(&self, world: &World, reference: &str) -> Option<Image> {
+        let reference = ImageReference::parse(reference)?;
+        let repository = self.repository(world, &reference.repository)?;
+        let digest = repository.image_tags.get(reference.tag.as_ref()?)?.clone();
+        Some((reference.repository, digest))
+    }
+
+    fn attached_to(&self, world: &World, repository: &str, digest: &str) -> Vec<String> {
+        let Some(repository) = self.repository(world, repository) else { return Vec::new() };
+        let cosign = digest.replace(':', "-");
+        let by_tag = repository.image_tags.iter().filter(|(tag, _)| tag.starts_with(&cosign)).map(|(_, it)| it);
+        let by_subject = repository.images.values().filter(|image| image.subject.as_deref() == Some(digest));
+        by_tag.chain(by_subject.map(|image| &image.digest)).cloned().collect()
     }
 
     /// Judges what was removed since the last look, and takes a new one.
     pub(super) fn look(&mut self, world: &World) {
         let now = world.now();
         let users = self.users(world);
-        let existing: BTreeSet<String> = image_uses(world)
-            .iter()
-            .map(|used| format!("{:?}", used.user))
-            .chain(
-                task_definitions(world)
-                    .filter(|(_, _, it)| it.status == TaskDefinitionStatus::Active)
-                    .map(|(_, _, it)| it.arn.clone()),
-            )
-            .collect();
         let removals: Vec<Removal> = ecr::removals(world)[self.removals_seen..].to_vec();
         self.removals_seen = ecr::removals(world).len();
         for removal in &removals {
-            self.judge(world, removal, &existing);
+            self.judge(world, removal, &users.all);
         }
+        for unaskable in users.unaskable {
+            self.unaskable.entry(unaskable).or_insert((now, now)).1 = now;
+        }
+        self.last_used.extend(users.named.into_iter().map(|image| (image, now)));
         let before = std::mem::take(&mut self.uses);
-        for (image, users) in users {
+        for (image, users) in users.of {
             let known = before.get(&image);
             let since = |user: &String| known.and_then(|known| known.get(user)).copied().unwrap_or(now);
             self.uses.insert(image.clone(), users.iter().map(|user| (user.clone(), since(user))).collect());
@@ -185,11 +302,25 @@ impl Oracle {
             self.last_used.insert(image, now);
         }
         for (account, region, repository) in ecr::repositories(world) {
-            if (account, region) == (&self.hub, &self.home) {
-                if repository.tags.contains_key("ecr-cleanup") {
-                    self.opted_in_since.entry(repository.name.clone()).or_insert(now);
-                } else {
-                    self.opted_in_since.remove(&repository.name);
+            if (account, region) != (&self.hub, &self.home) {
+                continue;
+            }
+            for image in repository.images.values() {
+                let times = (image.pushed_at, image.recorded_pull_at);
+                let known = self.times.entry((repository.name.clone(), image.digest.clone())).or_insert((times, now));
+                if known.0 != times {
+                    *known = (times, now);
+                }
+            }
+            match repository.tags.get("ecr-cleanup") {
+                Some(says) => {
+                    let known = self.opted_in.entry(repository.name.clone()).or_insert_with(|| (says.clone(), now));
+                    if known.0 != *says {
+                        *known = (says.clone(), now);
+                    }
+                }
+                None => {
+                    self.opted_in.remove(&repository.name);
                 }
             }
         }
@@ -198,22 +329,39 @@ impl Oracle {
     fn judge(&mut self, world: &World, removal: &Removal, existing: &BTreeSet<String>) {
         let image = (removal.repository.clone(), removal.digest.clone());
         let what = format!("{} of {} in {} at {}", wording(removal), image.1, image.0, removal.at);
-        let visible = |since: Timestamp| removal.at.duration_since(since.max(self.restored_at)) >= self.delay;
+        let visible = |since: Timestamp| removal.at.duration_since(since.max(self.restored_at)) >= self.delay + RUN;
         for (user, since) in self.uses.get(&image).into_iter().flatten() {
             if existing.contains(user) && visible(*since) {
                 self.violations.push(format!("a used image was deleted: {what}, used by {user} since {since}"));
             }
         }
-        if (&removal.account, &removal.region) != (&self.hub, &self.home)
-            || !self.opted_in_since.contains_key(&removal.repository)
-        {
-            self.violations.push(format!("a repository without opt-in was touched: {what}"));
+        let mut window = WINDOW;
+        match self.opted_in.get(&removal.repository) {
+            Some((says, since)) if (&removal.account, &removal.region) == (&self.hub, &self.home) => {
+                let settled = removal.at.duration_since(*since) >= RUN;
+                if says == LONG_WINDOW && settled {
+                    window = WINDOW * 2;
+                } else if ![ENABLED, LONG_WINDOW].contains(&says.as_str()) && settled {
+                    self.violations.push(format!("deleted although the opt-in tag says {says:?}: {what}"));
+                }
+            }
+            _ => self.violations.push(format!("a repository without opt-in was touched: {what}")),
         }
         if let Some((event, _)) = self.events.get(&image)
-            && removal.at.duration_since(*event) < WINDOW
+            && removal.at.duration_since(*event) < window
             && visible(*event)
         {
             self.violations.push(format!("deleted within the rollback window of the event at {event}: {what}"));
+        }
+        if let Some(((pushed, pulled), known)) = self.times.get(&image)
+            && removal.at.duration_since(*known) >= RUN
+        {
+            if removal.at.duration_since(*pushed) < window {
+                self.violations.push(format!("deleted within the rollback window of its push at {pushed}: {what}"));
+            }
+            if let Some(pulled) = pulled.filter(|pulled| removal.at.duration_since(*pulled) < window + PULL_TIME_LAG) {
+                self.violations.push(format!("deleted too soon after its recorded pull at {pulled}: {what}"));
+            }
         }
         if self.dry_run_since.is_some_and(|since| removal.at.duration_since(since) > OLD_SETTINGS) {
             self.violations.push(format!("deleted under DryRun: {what}"));
@@ -274,9 +422,9 @@ impl Oracle {
     /// Images that should be gone.
     fn forgotten(&self, world: &World) -> Vec<String> {
         let mut forgotten = Vec::new();
-        for (name, since) in &self.opted_in_since {
+        for (name, (says, since)) in &self.opted_in {
             let Some(repository) = self.repository(world, name) else { continue };
-            if self.admitted.contains(name) {
+            if self.admitted.contains(name) || says != ENABLED {
                 continue;
             }
             for stored in repository.images.values().filter(|image| image.status == ImageStatus::Active) {
@@ -292,7 +440,16 @@ impl Oracle {
                 let is_attached = stored.subject.is_some();
                 // `UntaggedImages` is `Keep`.
                 let is_tagged = repository.tags_of(&stored.digest).next().is_some();
+                let askable = !self
+                    .unaskable
+                    .iter()
+                    .any(|((of, _), (first, last))| of == name && last > event && *last > *first + RUN);
+                // What ended while a place was blind still looked like a use.
+                let ended = self.last_used.get(&image).map_or(*event, |used| *used.min(event));
+                let shown = !self.was_blind(ended, *event + WINDOW * 3);
                 if !may_be_lost
+                    && shown
+                    && askable
                     && is_tagged
                     && unused
                     && tags_stood

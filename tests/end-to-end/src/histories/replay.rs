@@ -5,18 +5,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::SignedDuration;
 use serde_json::json;
-use simulated_aws::config::{Delays, fail_source, mend_source, set_delays};
-use simulated_aws::ecr::{self, CosignPart, push_cosign, push_image, push_index, push_referrer};
-use simulated_aws::ecs::replace_tasks;
+use simulated_aws::config::{
+    self, Delays, InnerUnderscore, StatusSpelling, fail_source, items, mend_source, set_delays,
+};
+use simulated_aws::ecr::{self, CosignPart, fail_deletions, push_cosign, push_image, push_index, push_referrer};
+use simulated_aws::ecs::{replace_tasks, set_rollout_time};
 use simulated_aws::{
     AccountId, Behaviours, CallSummary, DeliveryFaults, Fault, PastSchedule, Principal, Region, ServiceError,
 };
 
-use super::action::{Action, By, History, Spot, WireFault};
+use super::action::{Action, Blindness, By, History, OptIn, Spot, WireFault};
 use super::blindfold::Blindfold;
-use super::oracle::Oracle;
+use super::oracle::{ENABLED, LONG_WINDOW, Oracle};
 use crate::installation::CLEANUP_STACK;
-use crate::{Installation, Mutability, Organization};
+use crate::{Installation, Mutability, Organization, keep_functions_warm};
 
 /// The example as shipped; settings that it does not show are added where the window stands.
 const EXAMPLE: &str = include_str!("../../../../examples/accounts.yaml");
@@ -36,19 +38,30 @@ struct Wire {
     rng: fastrand::Rng,
 }
 
+/// How long deployments take if nobody says otherwise.
+const ROLLOUT: SignedDuration = SignedDuration::from_mins(3);
+
+/// What the stack with the EcrCleanup is made of.
+#[derive(Debug, Clone, PartialEq)]
+struct Declared {
+    dry_run: bool,
+    keep_newest: usize,
+    workloads: usize,
+}
+
 pub(super) struct Replay {
     organization: Organization,
+    installation: Installation,
     outside: AccountId,
     wire: Arc<Mutex<Wire>>,
     oracle: Oracle,
     /// The ARNs of what was registered, oldest first.
     revisions: BTreeMap<Spot, Vec<String>>,
     running: BTreeSet<Spot>,
-    /// What the stack was made of last.
-    template: String,
+    task_sets: BTreeMap<Spot, Vec<String>>,
+    declared: Declared,
     delivery: DeliveryFaults,
-    stopped: BTreeSet<(AccountId, Region)>,
-    failed_sources: BTreeSet<(AccountId, Region)>,
+    blind: BTreeSet<(Spot, Blindness)>,
 }
 
 impl Replay {
@@ -61,7 +74,8 @@ impl Replay {
             world.add_account(&outside);
             behave(&mut world.behaviours, history.behaviours);
         }
-        Installation::through_cloudformation(&organization);
+        let installation = Installation::through_cloudformation(&organization);
+        keep_functions_warm(&organization);
         for (number, movable) in history.movable_tags.iter().enumerate() {
             let mutability = if *movable { Mutability::Mutable } else { Mutability::Immutable };
             organization.repository(&repository_name(number), mutability);
@@ -71,16 +85,24 @@ impl Replay {
         let shared = Arc::clone(&wire);
         organization.aws.world().add_fault_plan(move |call| {
             let wire = &mut *shared.lock().unwrap_or_else(PoisonError::into_inner);
-            (wire.per_mille > 0 && is_product(call) && wire.rng.u32(0..1000) < wire.per_mille).then(|| {
-                match wire.fault {
-                    WireFault::Throttle => Fault::Throttle,
-                    WireFault::ServerError => Fault::ServerError,
-                    WireFault::Timeout => Fault::Timeout,
-                    WireFault::LostAnswer => Fault::LostAnswer,
-                    WireFault::CrashBefore => Fault::CrashBefore,
-                    WireFault::CrashAfter => Fault::CrashAfter,
-                }
-            })
+            if wire.per_mille == 0 || !is_product(call) || wire.rng.u32(0..1000) >= wire.per_mille {
+                return None;
+            }
+            match wire.fault {
+                WireFault::Throttle => Some(Fault::Throttle),
+                WireFault::ServerError => Some(Fault::ServerError),
+                WireFault::Timeout => Some(Fault::Timeout),
+                WireFault::LostAnswer => Some(Fault::LostAnswer),
+                WireFault::CrashBefore => Some(Fault::CrashBefore),
+                WireFault::CrashAfter => Some(Fault::CrashAfter),
+                // An entry that was published all the same comes twice. ECR's part is in the simulation.
+                WireFault::PartialBatch => (call.operation == "PutEvents").then(|| {
+                    Fault::Alter(Box::new(|answer| {
+                        answer["FailedEntryCount"] = json!(1);
+                        answer["Entries"][0] = json!({"ErrorCode": "InternalFailure", "ErrorMessage": "try again"});
+                    }))
+                }),
+            }
         });
         if let Some(blindfold) = blindfold {
             organization
@@ -90,16 +112,17 @@ impl Replay {
         }
         let oracle = Oracle::new(&organization.aws.world(), &organization.hub, organization.home(), &outside);
         Self {
+            declared: Declared { dry_run: false, keep_newest: 0, workloads: organization.workloads.len() },
             organization,
+            installation,
             outside,
             wire,
             oracle,
             revisions: BTreeMap::new(),
             running: BTreeSet::new(),
-            template: EXAMPLE.to_owned(),
+            task_sets: BTreeMap::new(),
             delivery: DeliveryFaults::default(),
-            stopped: BTreeSet::new(),
-            failed_sources: BTreeSet::new(),
+            blind: BTreeSet::new(),
         }
     }
 
@@ -131,15 +154,10 @@ impl Replay {
 
     /// Ends all that was made to fail.
     fn mend(&mut self) {
-        self.wire.lock().unwrap_or_else(PoisonError::into_inner).per_mille = 0;
-        self.perform(&Action::Delivery { lost: 0, doubled: 0, late: 0 });
-        for (account, region) in std::mem::take(&mut self.stopped) {
-            self.start_recording(&account, &region);
-        }
-        let mut world = self.organization.aws.world();
-        for (account, region) in std::mem::take(&mut self.failed_sources) {
-            mend_source(&mut world, &account, &region);
-            self.oracle.restored(&world);
+        self.perform(&Action::Wire { fault: WireFault::PartialBatch, per_mille: 0 });
+        self.perform(&Action::Delivery { lost: 0, doubled: 0, late: 0, failing: 0 });
+        for (spot, by) in self.blind.clone() {
+            self.perform(&Action::Blind { spot, by, on: false });
         }
     }
 
@@ -152,12 +170,6 @@ impl Replay {
     fn ask(&self, spot: Spot, operation: &str, input: serde_json::Value) -> Result<serde_json::Value, ServiceError> {
         let (account, region) = self.place(spot);
         self.organization.aws.call(&account, &region, "ecs", operation, input)
-    }
-
-    fn start_recording(&mut self, account: &AccountId, region: &Region) {
-        let input = json!({"ConfigurationRecorderName": "default"});
-        self.organization.call(account, region, "config", "StartConfigurationRecorder", input);
-        self.oracle.restored(&self.organization.aws.world());
     }
 
     fn digest(&self, repository: usize, tag: usize) -> Option<String> {
@@ -218,12 +230,15 @@ impl Replay {
                 self.oracle.tag_moved(world, &name);
             }
             Action::Register { spot, repository, tag, by } => {
-                let host = format!("{hub}.dkr.ecr.{home}.amazonaws.com/{}", repository_name(repository));
+                let name = format!("{}/{}", host(&hub, &home, spot.family + tag), repository_name(repository));
                 let digest = self.digest(repository, tag);
                 let child = digest.as_ref().and_then(|digest| self.second_child(repository, digest));
                 let image = match (by, digest, child) {
-                    (By::Digest, Some(digest), _) | (By::Child, _, Some(digest)) => format!("{host}@{digest}"),
-                    _ => format!("{host}:{}", tag_name(tag)),
+                    (By::Digest, Some(digest), _) | (By::Child, _, Some(digest)) => format!("{name}@{digest}"),
+                    (By::Both, Some(digest), _) => format!("{name}:{}@{digest}", tag_name(tag)),
+                    // The same as `latest`.
+                    _ if tag == 0 => name,
+                    _ => format!("{name}:{}", tag_name(tag)),
                 };
                 let input = json!({
                     "family": family_name(spot),
@@ -231,7 +246,7 @@ impl Replay {
                 });
                 if let Ok(answer) = self.ask(spot, "RegisterTaskDefinition", input) {
                     let arn = answer["taskDefinition"]["taskDefinitionArn"].as_str().expect("an ARN").to_owned();
-                    self.oracle.event(&self.organization.aws.world(), &arn, self.delivery.lost > 0.0);
+                    self.told(spot, &arn);
                     self.revisions.entry(spot).or_default().push(arn);
                 }
             }
@@ -253,8 +268,47 @@ impl Replay {
             }
             Action::Deregister { spot, back } => {
                 let Some(arn) = self.revision(spot, back) else { return };
-                self.oracle.event(&self.organization.aws.world(), &arn, self.delivery.lost > 0.0);
+                self.told(spot, &arn);
                 let _ = self.ask(spot, "DeregisterTaskDefinition", json!({"taskDefinition": arn}));
+            }
+            Action::Delete { spot, back } => {
+                let Some(arn) = self.revision(spot, back) else { return };
+                let _ = self.ask(spot, "DeleteTaskDefinitions", json!({"taskDefinitions": [arn]}));
+            }
+            Action::AddTaskSet { spot, back } => {
+                let Some(arn) = self.revision(spot, back) else { return };
+                let service = format!("{}-sets", family_name(spot));
+                let _ = self.ask(spot, "CreateCluster", json!({"clusterName": "default"}));
+                let input = json!({
+                    "cluster": "default", "serviceName": service, "desiredCount": 1,
+                    "deploymentController": {"type": "EXTERNAL"},
+                });
+                // It may be there already.
+                let _ = self.ask(spot, "CreateService", input);
+                let input = json!({
+                    "cluster": "default", "service": service, "taskDefinition": arn,
+                    "scale": {"value": 100.0, "unit": "PERCENT"},
+                });
+                if let Ok(answer) = self.ask(spot, "CreateTaskSet", input) {
+                    let set = answer["taskSet"]["taskSetArn"].as_str().expect("an ARN").to_owned();
+                    self.task_sets.entry(spot).or_default().push(set);
+                }
+            }
+            Action::DropTaskSets { spot } => {
+                for set in self.task_sets.remove(&spot).unwrap_or_default() {
+                    let service = format!("{}-sets", family_name(spot));
+                    let input = json!({"cluster": "default", "service": service, "taskSet": set, "force": true});
+                    let _ = self.ask(spot, "DeleteTaskSet", input);
+                }
+            }
+            Action::Rule { spot, back } => {
+                let Some(arn) = self.revision(spot, back) else { return };
+                self.rule(spot, Some(&arn));
+            }
+            Action::DropRule { spot } => self.rule(spot, None),
+            Action::Rollout { minutes } => {
+                let time = if minutes == 0 { ROLLOUT } else { SignedDuration::from_mins(minutes) };
+                set_rollout_time(&mut self.organization.aws.world(), time);
             }
             Action::Scale { spot, tasks } => {
                 if !self.running.contains(&spot) {
@@ -272,10 +326,16 @@ impl Replay {
                     let _ = self.ask(spot, "DeleteService", input);
                 }
             }
-            Action::OptIn { repository, on } => {
+            Action::OptIn { repository, says } => {
                 let name = repository_name(repository);
                 if ecr::repository(&self.organization.aws.world(), &hub, &home, &name).is_some() {
-                    if on { self.organization.opt_in(&name) } else { self.organization.opt_out(&name) }
+                    match says {
+                        OptIn::Out => self.organization.opt_out(&name),
+                        OptIn::In => self.organization.opt_in_saying(&name, ENABLED),
+                        OptIn::LongWindow => self.organization.opt_in_saying(&name, LONG_WINDOW),
+                        OptIn::DryRun => self.organization.opt_in_saying(&name, "dry-run=true"),
+                        OptIn::Unreadable => self.organization.opt_in_saying(&name, "keep-newest=all"),
+                    }
                 }
             }
             Action::Admit { repository } => {
@@ -291,25 +351,38 @@ impl Replay {
                 self.organization.call(&hub, &home, "ecr", "SetRepositoryPolicy", input);
                 self.oracle.admit(&name);
             }
-            Action::Settings { dry_run, keep_newest } => self.settings(dry_run, keep_newest),
+            Action::Settings { dry_run, keep_newest } => {
+                self.declare(Declared { dry_run, keep_newest, ..self.declared.clone() });
+                self.oracle.settings(self.organization.aws.now(), dry_run, keep_newest);
+            }
+            Action::Workloads { count } => {
+                let workloads = count.clamp(1, self.organization.workloads.len());
+                if workloads < self.organization.workloads.len() {
+                    self.oracle.left();
+                }
+                self.declare(Declared { workloads, ..self.declared.clone() });
+                self.oracle.restored(&self.organization.aws.world());
+            }
             Action::Wire { fault, per_mille } => {
                 let wire = &mut *self.wire.lock().unwrap_or_else(PoisonError::into_inner);
                 (wire.fault, wire.per_mille) = (fault, per_mille);
+                let partial = if fault == WireFault::PartialBatch { per_mille } else { 0 };
+                fail_deletions(&mut self.organization.aws.world(), f64::from(partial) / 1000.0);
                 if per_mille > 0 {
                     self.oracle.unreliable();
                 }
             }
-            Action::Delivery { lost, doubled, late } => {
+            Action::Delivery { lost, doubled, late, failing } => {
                 let part = |percent: u32| f64::from(percent) / 100.0;
                 self.delivery = DeliveryFaults {
                     lost: part(lost),
                     doubled: part(doubled),
                     late: part(late),
                     late_by: SignedDuration::from_mins(20),
-                    failing: 0.0,
+                    failing: part(failing),
                 };
                 self.organization.aws.world().set_delivery_faults(self.delivery.clone());
-                if lost + late > 0 {
+                if lost + late + failing > 0 {
                     self.oracle.unreliable();
                 }
             }
@@ -319,59 +392,139 @@ impl Replay {
                 set_delays(&mut self.organization.aws.world(), delays);
                 self.oracle.slower(SignedDuration::from_mins(2 * minutes));
             }
-            Action::Record { spot, on } => {
-                let place = self.place(spot);
-                if place.0 == self.outside {
-                } else if on {
-                    if self.stopped.remove(&place) {
-                        self.start_recording(&place.0, &place.1);
+            Action::Blind { spot, by, on } => {
+                if spot.account >= self.organization.workloads.len() {
+                    return;
+                }
+                let spot = Spot { family: 0, ..spot };
+                let changes = if on { self.blind.insert((spot, by)) } else { self.blind.remove(&(spot, by)) };
+                if changes {
+                    self.blind(spot, by, on);
+                    self.oracle.blind(&self.organization.aws.world(), self.blind.len());
+                    let world = self.organization.aws.world();
+                    match (on, by) {
+                        (true, _) => self.oracle.unreliable(),
+                        (false, Blindness::Recorder) => self.oracle.recorder_started(&world),
+                        (false, _) => self.oracle.restored(&world),
                     }
-                } else if self.stopped.insert(place.clone()) {
-                    self.organization.stop_recording(&place.0, &place.1);
-                    self.oracle.unreliable();
                 }
             }
-            Action::Source { spot, on } => {
-                let place = self.place(spot);
-                let mut world = self.organization.aws.world();
+        }
+    }
+
+    /// A task definition changes, of which events tell, unless nobody would hear them.
+    fn told(&mut self, spot: Spot, arn: &str) {
+        if spot.account < self.declared.workloads {
+            let lost = self.delivery.lost > 0.0 || self.delivery.failing > 0.0;
+            self.oracle.event(&self.organization.aws.world(), arn, lost);
+        }
+    }
+
+    /// EventBridge's rules are simulated without the targets that start tasks, so AWS Config is told of this one here.
+    fn rule(&mut self, spot: Spot, task_definition: Option<&str>) {
+        let (account, region) = self.place(spot);
+        let name = family_name(spot);
+        let arn = format!("arn:aws:events:{region}:{account}:rule/{name}");
+        let described = json!({"Arn": arn, "Name": name, "State": "ENABLED", "ScheduleExpression": "rate(1 day)"});
+        let cluster = format!("arn:aws:ecs:{region}:{account}:cluster/default");
+        let targets = json!([{
+            "Id": "1", "Arn": cluster, "EcsParameters": {"TaskDefinitionArn": task_definition, "TaskCount": 1},
+        }]);
+        let item = items::rule(&described, &targets);
+        let item = if task_definition.is_some() { item } else { item.deleted() };
+        config::record(&mut self.organization.aws.world(), &account, &region, item);
+        self.oracle.rule(&arn, task_definition);
+    }
+
+    /// Lets an account and region show what it uses, or not.
+    fn blind(&self, spot: Spot, by: Blindness, on: bool) {
+        let (hub, home) = (&self.organization.hub, self.organization.home());
+        let (account, region) = &self.place(spot);
+        // What the account does not have (any more) cannot be taken from it.
+        let call = |service: &str, operation: &str, input| {
+            let _ = self.organization.aws.call(account, region, service, operation, input);
+        };
+        match by {
+            Blindness::Recorder => {
+                let operation = if on { "StopConfigurationRecorder" } else { "StartConfigurationRecorder" };
+                call("config", operation, json!({"ConfigurationRecorderName": "default"}));
+            }
+            Blindness::Source if on => {
+                let world = &mut self.organization.aws.world();
+                fail_source(world, account, region, "FAILED", "an internal error occurred");
+            }
+            Blindness::Source => mend_source(&mut self.organization.aws.world(), account, region),
+            Blindness::Authorization => {
+                let operation = if on { "DeleteAggregationAuthorization" } else { "PutAggregationAuthorization" };
+                let input = json!({"AuthorizedAccountId": hub.as_str(), "AuthorizedAwsRegion": home.as_str()});
+                call("config", operation, input);
+            }
+            Blindness::Instance => {
+                let names = &self.installation.settings.names;
+                let trusted = if on { account } else { hub };
+                let trust = json!({"Version": "2012-10-17", "Statement": [{
+                    "Effect": "Allow", "Principal": {"AWS": format!("arn:aws:iam::{trusted}:root")},
+                    "Action": "sts:AssumeRole",
+                }]});
+                let role = names.evidence_role(&region.as_str().parse().expect("valid"));
+                let input = json!({"RoleName": role, "PolicyDocument": trust.to_string()});
+                call("iam", "UpdateAssumeRolePolicy", input);
+                let family = names.probe_family();
                 if on {
-                    if self.failed_sources.remove(&place) {
-                        mend_source(&mut world, &place.0, &place.1);
-                        self.oracle.restored(&world);
+                    let input = json!({"familyPrefix": family, "status": "ACTIVE"});
+                    let listed = self.organization.call(account, region, "ecs", "ListTaskDefinitions", input);
+                    for arn in listed["taskDefinitionArns"].as_array().into_iter().flatten() {
+                        call("ecs", "DeregisterTaskDefinition", json!({"taskDefinition": arn}));
                     }
                 } else {
-                    fail_source(&mut world, &place.0, &place.1, "FAILED", "not authorized");
-                    self.failed_sources.insert(place);
-                    self.oracle.unreliable();
+                    let image = "ecr-cleanup/coverage-probe:never-run";
+                    let containers = json!([{"name": "probe", "image": image, "memory": 8, "essential": true}]);
+                    let input = json!({"family": family, "containerDefinitions": containers});
+                    call("ecs", "RegisterTaskDefinition", input);
                 }
             }
         }
     }
 
     /// Updates the stack, while nothing fails: what the provider does then is told by other tests.
-    fn settings(&mut self, dry_run: bool, keep_newest: usize) {
+    fn declare(&mut self, declared: Declared) {
+        if declared == self.declared {
+            return;
+        }
         let wire = std::mem::replace(&mut self.wire.lock().unwrap_or_else(PoisonError::into_inner).per_mille, 0);
-        let settings =
-            format!("RollbackWindowHours: 24\n      DryRun: {dry_run}\n      KeepNewestImages: {keep_newest}");
+        let settings = format!(
+            "RollbackWindowHours: 24\n      DryRun: {}\n      KeepNewestImages: {}",
+            declared.dry_run, declared.keep_newest
+        );
         let template = EXAMPLE.replace("RollbackWindowHours: 24", &settings);
-        let accounts: Vec<_> = self.organization.workloads.iter().map(AccountId::as_str).collect();
+        let accounts: Vec<_> =
+            self.organization.workloads[..declared.workloads].iter().map(AccountId::as_str).collect();
         let regions: Vec<_> = self.organization.regions.iter().map(Region::as_str).collect();
         let parameters = [("WorkloadAccountIds", accounts.join(",")), ("Regions", regions.join(","))];
-        if template != self.template {
-            self.organization.update_stack(CLEANUP_STACK, &template, &parameters).expect_status("UPDATE_COMPLETE");
-            self.template = template;
-        }
+        self.organization.update_stack(CLEANUP_STACK, &template, &parameters).expect_status("UPDATE_COMPLETE");
+        self.declared = declared;
         self.wire.lock().unwrap_or_else(PoisonError::into_inner).per_mille = wire;
-        self.oracle.settings(self.organization.aws.now(), dry_run, keep_newest);
     }
 }
 
+/// Every other name has a character that is a wildcard of Config's queries.
 pub(super) fn repository_name(number: usize) -> String {
-    format!("team-{number}/app")
+    if number.is_multiple_of(2) { format!("team-{number}/app") } else { format!("team_{number}/app") }
 }
 
+/// The tag with number 0 is the one that a bare name means.
 fn tag_name(number: usize) -> String {
-    format!("v{number}")
+    if number == 0 { "latest".to_owned() } else { format!("v{number}") }
+}
+
+/// The registry's host, in one of its spellings.
+fn host(hub: &AccountId, home: &Region, spelling: usize) -> String {
+    match spelling % 4 {
+        0 => format!("{hub}.dkr.ecr.{home}.amazonaws.com"),
+        1 => format!("{hub}.dkr.ecr-fips.{home}.amazonaws.com"),
+        2 => format!("{hub}.dkr-ecr.{home}.on.aws"),
+        _ => format!("{hub}.dkr-ecr-fips.{home}.on.aws"),
+    }
 }
 
 fn family_name(spot: Spot) -> String {
@@ -397,9 +550,17 @@ fn behave(behaviours: &mut Behaviours, bits: u32) {
         &mut behaviours.config_deleted_task_definition_vanishes,
         &mut behaviours.ecs_inactive_can_begin_for_ten_minutes,
         &mut behaviours.ecs_inactive_revision_can_be_forced,
+        &mut behaviours.ecr_index_child_can_be_archived,
+        &mut behaviours.config_recorder_is_aggregated,
     ];
     for (bit, switch) in switches.into_iter().enumerate() {
         *switch = bits >> bit & 1 == 1;
+    }
+    if bits >> 29 & 1 == 1 {
+        behaviours.config_inner_underscore = InnerUnderscore::Refused;
+    }
+    if bits >> 30 & 1 == 1 {
+        behaviours.config_status_spelling = StatusSpelling::UpperCase;
     }
     if bits >> 31 == 1 {
         behaviours.past_schedule = PastSchedule::FiresAtOnce;

@@ -30,10 +30,17 @@ pub(super) fn batch_delete(world: &mut World, call: &Call, input: &Value) -> Res
     bounded(&input.image_ids, "imageIds")?;
     let now = world.now();
     let behaviours = world.behaviours.clone();
+    let chance = world.ecr.deletion_failures;
+    let fails: Vec<bool> = input.image_ids.iter().map(|_| chance > 0.0 && world.rng.f64() < chance).collect();
     let repository = world.ecr.repository_mut(&home, &input.repository_name)?;
     let at_start = held_by_indexes(repository);
     let (mut deleted, mut failures, mut removals) = (Vec::new(), Vec::new(), Vec::new());
-    for id in &input.image_ids {
+    for (id, fails) in input.image_ids.iter().zip(fails) {
+        if fails {
+            let reason = "An error occurred with the repository's KMS key.".to_owned();
+            failures.push(id.failure(&Failure { code: "KmsError", reason }));
+            continue;
+        }
         let held = if behaviours.ecr_batch_delete_sees_its_own_deletions {
             held_by_indexes(repository)
         } else {

@@ -53,6 +53,8 @@ pub struct ImageUse {
     /// The image that the next task would run: the pinned one, or what the reference resolves to now. `None` if there is none,
     /// or if it is not in ECR.
     pub resolved: Option<Pulled>,
+    /// Whether it is pinned.
+    pub pinned: bool,
     /// How many tasks run it now.
     pub running: u32,
 }
@@ -215,6 +217,7 @@ pub fn image_uses(world: &World) -> Vec<ImageUse> {
                 container: image.container.clone(),
                 image: image.image.clone(),
                 resolved: resolve(world, image),
+                pinned: image.consistent && image.pinned.is_some(),
                 running,
             }));
         };
