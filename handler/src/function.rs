@@ -8,7 +8,7 @@ use lambda_runtime::{LambdaEvent, service_fn};
 
 use crate::check_images::CheckImages;
 use crate::clients::Clients;
-use crate::provider::Provider;
+use crate::provider::{Invocation, Provider};
 use crate::schedule_checks::ScheduleChecks;
 use crate::sweep::Sweep;
 use crate::text::Quoted;
@@ -58,8 +58,9 @@ impl Function {
                 let connector = crate::clients::https_connector();
                 let provider = &Provider::new(clients.base(), connector, |name| std::env::var(name).ok())?;
                 let handle = async |event: LambdaEvent<serde_json::Value>| {
-                    let function_arn = &event.context.invoked_function_arn;
-                    provider.handle(event.payload, function_arn).await.map_err(lambda_runtime::Error::from)
+                    let deadline = i64::try_from(event.context.deadline).map(jiff::Timestamp::from_millisecond)??;
+                    let invocation = Invocation { function_arn: &event.context.invoked_function_arn, deadline };
+                    provider.handle(event.payload, invocation).await.map_err(lambda_runtime::Error::from)
                 };
                 lambda_runtime::run(service_fn(handle)).await
             }

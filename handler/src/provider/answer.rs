@@ -66,13 +66,13 @@ impl Answer {
 
     /// Delete is done.
     pub fn deleted(request: &Request) -> Self {
-        Self::new(request, Status::Success, Identity::fallback(request))
+        Self::new(request, Status::Success, Identity::of_answer(request))
     }
 
     /// The request failed. A reason that would not fit is cut, and says so.
     pub fn failed(request: &Request, physical_id: String, reason: &str) -> Self {
         let mut answer = Self::new(request, Status::Failed, physical_id);
-        let spare = LARGEST_BODY - answer.to_json().len().min(LARGEST_BODY) - r#""Reason":"","#.len();
+        let spare = LARGEST_BODY.saturating_sub(answer.to_json().len() + r#""Reason":"","#.len());
         answer.reason = cut(reason, spare);
         answer
     }

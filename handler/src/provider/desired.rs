@@ -129,9 +129,13 @@ impl Identity {
         (parts.next() == Some(owner) && parts.next().is_none()).then_some(Names { name, kind })
     }
 
-    /// The physical id of an answer to a request that has no better one.
-    pub fn fallback(request: &Request) -> String {
-        request.physical_id.clone().unwrap_or_else(|| format!("ecr-cleanup/failed/{}", owner(request)))
+    /// The physical id of an answer that nothing better is known for: the request's own, or that of what its properties
+    /// would make, so that all answers to it agree.
+    pub fn of_answer(request: &Request) -> String {
+        request.physical_id.clone().unwrap_or_else(|| match Self::of_delete(request) {
+            Some(identity) => identity.physical_id(),
+            None => format!("ecr-cleanup/failed/{}", owner(request)),
+        })
     }
 
     /// The name of each part that is named after the EcrCleanup alone.

@@ -150,15 +150,16 @@ pub(super) async fn converge(client: &Client, desired: &Desired) -> Result<Progr
             .map_err(|error| StepError::Limit(format!("the tag {OWNER_TAG}: {error}")))
     };
     match step {
-        Step::CreateBus => {
-            client
-                .create_event_bus()
-                .name(&name)
-                .tags(tag()?)
-                .send()
-                .await
-                .map_err(failed("events:CreateEventBus", &name))?;
-        }
+        Step::CreateBus => match client.create_event_bus().name(&name).tags(tag()?).send().await {
+            Ok(_) => {}
+            // Somebody was faster; the next look tells who.
+            Err(error)
+                if error.as_service_error().is_some_and(|error| error.is_resource_already_exists_exception()) =>
+            {
+                return Ok(Progress::Waiting(format!("the event bus {name}")));
+            }
+            Err(error) => return Err(failed("events:CreateEventBus", &name)(error)),
+        },
         Step::PutPolicy => {
             client
                 .put_permission()
@@ -209,6 +210,7 @@ pub(super) async fn converge(client: &Client, desired: &Desired) -> Result<Progr
                         failure.error_code().unwrap_or_default(),
                         failure.error_message().unwrap_or_default()
                     ),
+                    passing: failure.error_code() == Some("ConcurrentModificationException"),
                 });
             }
         }
@@ -227,20 +229,23 @@ impl RuleIs {
     }
 }
 
-/// A rule can be deleted only without targets (EventBridge API reference, DeleteRule).
+/// A rule can be deleted only without targets (EventBridge API reference, DeleteRule). One that is gone is deleted.
 async fn remove_rule(client: &Client, bus: &str, rule: &str, targets: Vec<String>) -> Result<(), StepError> {
     if !targets.is_empty() {
-        client
-            .remove_targets()
-            .event_bus_name(bus)
-            .rule(rule)
-            .set_ids(Some(targets))
-            .send()
-            .await
-            .map_err(failed("events:RemoveTargets", rule))?;
+        let removed = client.remove_targets().event_bus_name(bus).rule(rule).set_ids(Some(targets)).send().await;
+        match removed {
+            Ok(_) => {}
+            Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception()) => {
+                return Ok(());
+            }
+            Err(error) => return Err(failed("events:RemoveTargets", rule)(error)),
+        }
     }
-    client.delete_rule().event_bus_name(bus).name(rule).send().await.map_err(failed("events:DeleteRule", rule))?;
-    Ok(())
+    match client.delete_rule().event_bus_name(bus).name(rule).send().await {
+        Ok(_) => Ok(()),
+        Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception()) => Ok(()),
+        Err(error) => Err(failed("events:DeleteRule", rule)(error)),
+    }
 }
 
 /// One step towards no bus: first its rules, then itself.

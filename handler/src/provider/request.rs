@@ -3,7 +3,7 @@
 //! Read by hand from JSON rather than into one typed structure: a property that does not parse must not cost the
 //! `ResponseURL`, to which every problem is reported.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 /// What CloudFormation wants.
@@ -78,11 +78,30 @@ impl Request {
     }
 }
 
-/// How long CloudFormation waits for the answer, if the properties say so.
-pub(super) fn service_timeout(payload: &Value) -> Option<SignedDuration> {
-    let timeout = payload.get("ResourceProperties")?.get("ServiceTimeout")?;
-    let seconds = timeout.as_i64().or_else(|| timeout.as_str()?.parse().ok())?;
-    (1..=3600).contains(&seconds).then(|| SignedDuration::from_secs(seconds))
+/// How long CloudFormation waits unless `ServiceTimeout` says otherwise (CloudFormation user guide, custom resources).
+const DEFAULT_TIMEOUT: SignedDuration = SignedDuration::from_hours(1);
+/// The longest that is kept for the answer itself.
+const LONGEST_RESERVE: SignedDuration = SignedDuration::from_mins(5);
+
+/// How long CloudFormation waits for the answer to a payload.
+pub(super) fn timeout(payload: &Value) -> SignedDuration {
+    let given = payload.get("ResourceProperties").and_then(|properties| properties.get("ServiceTimeout"));
+    let seconds = given.and_then(|timeout| timeout.as_i64().or_else(|| timeout.as_str()?.parse().ok()));
+    seconds.filter(|seconds| (1..=3600).contains(seconds)).map_or(DEFAULT_TIMEOUT, SignedDuration::from_secs)
+}
+
+/// How much of that is kept for the answer: five minutes, and of a short wait a fifth.
+pub(super) fn reserve(payload: &Value) -> SignedDuration {
+    LONGEST_RESERVE.min(timeout(payload) / 5)
+}
+
+/// When CloudFormation sent a payload, as the signature of its response URL tells. A delivery may come minutes later, after
+/// one that failed.
+pub(super) fn sent_at(payload: &Value) -> Option<Timestamp> {
+    let (_, query) = payload.get("ResponseURL")?.as_str()?.split_once('?')?;
+    let date = query.split('&').find_map(|parameter| parameter.strip_prefix("X-Amz-Date="))?;
+    let sent = jiff::fmt::strtime::parse("%Y%m%dT%H%M%SZ", date).and_then(|parsed| parsed.to_datetime()).ok()?;
+    jiff::tz::Offset::UTC.to_timestamp(sent).ok()
 }
 
 #[cfg(test)]
@@ -123,12 +142,30 @@ mod tests {
 
     #[test]
     fn the_service_timeout_is_read_as_number_or_text_within_its_range() {
-        for (value, seconds) in
-            [(json!("600"), Some(600)), (json!(60), Some(60)), (json!("0"), None), (json!("x"), None)]
-        {
+        for (value, seconds) in [(json!("600"), 600), (json!(60), 60), (json!("0"), 3600), (json!("x"), 3600)] {
             let mut payload = request();
             payload["ResourceProperties"]["ServiceTimeout"] = value;
-            assert_eq!(service_timeout(&payload), seconds.map(SignedDuration::from_secs));
+            assert_eq!(timeout(&payload), SignedDuration::from_secs(seconds));
+        }
+    }
+
+    #[test]
+    fn time_is_kept_for_the_answer_and_less_of_a_short_wait() {
+        for (timeout, kept) in [(3600, 300), (1500, 300), (600, 120), (60, 12)] {
+            let mut payload = request();
+            payload["ResourceProperties"]["ServiceTimeout"] = json!(timeout);
+            assert_eq!(reserve(&payload), SignedDuration::from_secs(kept));
+        }
+    }
+
+    #[test]
+    fn the_response_url_tells_when_the_request_was_sent() {
+        let at = |url: &str| sent_at(&json!({"ResponseURL": url})).map(|at| at.to_string());
+        let signed =
+            "https://example.com/x?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Date=20260302T090807Z&X-Amz-Expires=7200";
+        assert_eq!(at(signed).as_deref(), Some("2026-03-02T09:08:07Z"));
+        for other in ["https://example.com/x", "https://example.com/x?Expires=1", "https://x/?X-Amz-Date=today", ""] {
+            assert_eq!(at(other), None, "{other}");
         }
     }
 }

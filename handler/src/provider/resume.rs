@@ -14,6 +14,8 @@ use super::step::{StepError, failed};
 /// How long until the next look. Schedules have a precision of a minute, and a time that passes while the call is on
 /// its way may be rejected.
 const PAUSE: SignedDuration = SignedDuration::from_mins(2);
+/// How long until the next look at the latest.
+pub(super) const LATEST: SignedDuration = SignedDuration::from_secs(150);
 
 /// How the names of an EcrCleanup's resumptions begin.
 fn prefix(owner: &str) -> String {

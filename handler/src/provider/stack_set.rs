@@ -13,6 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_cloudformation::Client;
+use aws_sdk_cloudformation::error::ProvideErrorMetadata;
 use aws_sdk_cloudformation::types::{
     AutoDeployment, CallAs, Capability, ConcurrencyMode, DeploymentTargets, ManagedExecution, Parameter,
     PermissionModels, RegionConcurrencyType, StackInstanceDetailedStatus, StackSet, StackSetOperationPreferences,
@@ -342,7 +343,16 @@ pub(super) async fn converge(client: &Client, desired: &Desired) -> Result<Progr
                     AutoDeployment::builder().enabled(true).retain_stacks_on_account_removal(false).build(),
                 ),
             };
-            create.send().await.map_err(failed("cloudformation:CreateStackSet", &name))?;
+            match create.send().await {
+                Ok(_) => {}
+                // Somebody was faster; the next look tells who.
+                Err(error)
+                    if error.as_service_error().is_some_and(|error| error.is_name_already_exists_exception()) =>
+                {
+                    return Ok(Progress::Waiting(format!("the stack set {name}")));
+                }
+                Err(error) => return Err(failed("cloudformation:CreateStackSet", &name)(error)),
+            }
         }
         Step::Update(id) => {
             let mut update = client.update_stack_set();
@@ -460,6 +470,13 @@ async fn remove_instances(
             if error.as_service_error().is_some_and(|error| {
                 error.is_operation_in_progress_exception() || error.is_operation_id_already_exists_exception()
             }) =>
+        {
+            Ok(Progress::Waiting(format!("another operation of the stack set {name}")))
+        }
+        // They are gone already, or with the whole set; the next look tells.
+        Err(error)
+            if error.as_service_error().is_some_and(|error| error.is_stack_set_not_found_exception())
+                || error.code() == Some("StackInstanceNotFoundException") =>
         {
             Ok(Progress::Waiting(format!("another operation of the stack set {name}")))
         }

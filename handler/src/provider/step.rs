@@ -1,5 +1,6 @@
 //! How one look at a component ends.
 
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::display::DisplayErrorContext;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
@@ -28,6 +29,8 @@ pub enum StepError {
         thing: String,
         /// AWS's code and message.
         message: String,
+        /// Whether the same call may succeed a little later.
+        passing: bool,
     },
     /// A part of that name exists and is not ours.
     #[error("{thing} exists and does not belong to this EcrCleanup (its tag {tag} is {found}); it was left alone")]
@@ -62,6 +65,13 @@ pub enum StepError {
     },
 }
 
+impl StepError {
+    /// Whether it may be gone by itself a little later: a network error, a throttled call, an error of AWS's own.
+    pub(super) fn is_passing(&self) -> bool {
+        matches!(self, Self::Call { passing: true, .. })
+    }
+}
+
 /// The first five, and how many more.
 pub(super) fn first_of(failures: &[String]) -> String {
     let shown = failures.iter().take(5).cloned().collect::<Vec<_>>().join("; ");
@@ -72,10 +82,9 @@ pub(super) fn first_of(failures: &[String]) -> String {
 }
 
 /// Makes an error of a failed call, for `map_err`.
-pub(super) fn failed<E, R>(call: &'static str, thing: &str) -> impl FnOnce(SdkError<E, R>) -> StepError
+pub(super) fn failed<E>(call: &'static str, thing: &str) -> impl FnOnce(SdkError<E, HttpResponse>) -> StepError
 where
     E: std::error::Error + ProvideErrorMetadata + 'static,
-    R: std::fmt::Debug + 'static,
 {
     let thing = thing.to_owned();
     move |error| {
@@ -89,7 +98,23 @@ where
             outcome = "call failed",
             reason = format!("{call} of {thing}: {message} (request id {request})")
         );
-        StepError::Call { call, thing, message }
+        StepError::Call { call, thing, message, passing: is_passing(&error) }
+    }
+}
+
+/// Codes of refusals that have nothing to do with what was asked (SDKs retry them too, for some seconds), and of changes
+/// that got in each other's way.
+const PASSING: [&str; 5] = ["Throttl", "TooManyRequests", "RequestLimitExceeded", "SlowDown", "ConcurrentModification"];
+
+fn is_passing<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+    match error {
+        SdkError::TimeoutError(_) | SdkError::ResponseError(_) => true,
+        SdkError::DispatchFailure(failure) => !failure.is_user(),
+        // 501 says that there is no such thing, not that it is broken.
+        SdkError::ServiceError(refusal) if refusal.raw().status().is_server_error() => {
+            refusal.raw().status().as_u16() != 501
+        }
+        _ => error.code().is_some_and(|code| PASSING.iter().any(|part| code.contains(part))),
     }
 }
 

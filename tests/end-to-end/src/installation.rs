@@ -8,7 +8,7 @@ use handler::check_images::CheckImages;
 use handler::clients::Clients;
 use handler::names::{Kind, Names};
 use handler::opt_in::OptInTag;
-use handler::provider::Provider;
+use handler::provider::{Invocation, Provider};
 use handler::schedule_checks::ScheduleChecks;
 use handler::settings::{Choices, Hub, Settings};
 use handler::sweep::Sweep;
@@ -153,7 +153,8 @@ fn register_functions(organization: &Organization) {
                 let provider = Provider::new(&context.sdk, context.connector.clone(), variable)
                     .map_err(|error| error.to_string())?
                     .with_metrics(sink);
-                provider.handle(payload, &context.arn).await.map_err(|error| error.to_string())?;
+                let invocation = Invocation { function_arn: &context.arn, deadline: context.deadline };
+                provider.handle(payload, invocation).await.map_err(|error| error.to_string())?;
                 Ok(Value::Null)
             }
         }),

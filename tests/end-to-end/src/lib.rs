@@ -4,6 +4,7 @@
 //! Only this crate links both the product and the simulation. What teams do goes through AWS calls; what is true is read
 //! from the simulation ([`simulated_aws::ecs`], [`simulated_aws::ecr`]), never from the product.
 
+pub mod cleanup;
 pub mod histories;
 mod installation;
 mod inventory;

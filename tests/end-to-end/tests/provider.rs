@@ -2,90 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use end_to_end::{CLEANUP_STACK, HUB_STACK, Installation, Item, Mutability, Organization, Pushed, install_hub};
+use end_to_end::cleanup::{
+    BOTH, PART, REGIONS, accounts, changes, current, fail_in, failure, hub, instances, left, refused, template,
+};
+use end_to_end::{CLEANUP_STACK, HUB_STACK, Installation, Item, Mutability, Organization, Pushed};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
-use simulated_aws::AccountId;
-
-/// A template with one EcrCleanup, and each of its attributes as an output.
-fn template(properties: &Value) -> String {
-    let mut all = json!({"ServiceToken": {"Fn::ImportValue": "ecr-cleanup-service-token"}});
-    for (name, value) in properties.as_object().expect("properties") {
-        all[name] = value.clone();
-    }
-    let attributes = ["Name", "AggregatorName", "EventBusName", "EventBusArn", "ScheduleGroupName", "StackSetName"];
-    let outputs: serde_json::Map<_, _> = attributes
-        .iter()
-        .map(|name| ((*name).to_owned(), json!({"Value": {"Fn::GetAtt": ["ImageCleanup", name]}})))
-        .collect();
-    json!({
-        "Resources": {"ImageCleanup": {"Type": "Custom::EcrCleanup", "Properties": all}},
-        "Outputs": outputs,
-    })
-    .to_string()
-}
-
-/// Properties of an EcrCleanup `prod` for these accounts in these regions.
-fn accounts(ids: &[&str], regions: &[&str]) -> Value {
-    json!({"Name": "prod", "Workloads": {"Accounts": {"AccountIds": ids}, "Regions": regions}})
-}
-
-/// How all parts of that EcrCleanup are called.
-const PART: &str = "ecr-cleanup-prod-accounts";
-const BOTH: [&str; 2] = ["222222222222", "333333333333"];
-const REGIONS: [&str; 2] = ["eu-west-1", "us-east-1"];
-
-fn hub() -> Organization {
-    let organization = Organization::new(1);
-    install_hub(&organization);
-    organization
-}
-
-/// The accounts and regions that have an instance of the stack set, each with its status.
-fn instances(organization: &Organization) -> BTreeSet<String> {
-    let input = json!({"StackSetName": "ecr-cleanup-prod-accounts"});
-    let (hub, home) = (&organization.hub, organization.home());
-    let listed = organization.call(hub, home, "cloudformation", "ListStackInstances", input);
-    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
-    let row = |instance: &Value| {
-        format!("{} {} {}", text(&instance["Account"]), text(&instance["Region"]), text(&instance["Status"]))
-    };
-    listed["Summaries"].as_array().into_iter().flatten().map(row).collect()
-}
-
-fn current(accounts: &[&str], regions: &[&str]) -> BTreeSet<String> {
-    accounts
-        .iter()
-        .flat_map(|account| regions.iter().map(move |region| format!("{account} {region} CURRENT")))
-        .collect()
-}
-
-/// What the provider was refused by IAM, or the simulation by name.
-fn refused(organization: &Organization) -> Vec<String> {
-    let world = organization.aws.world();
-    let denied = world.calls().iter().filter_map(|call| {
-        let error = call.outcome.as_ref().err()?;
-        error.code.starts_with("AccessDenied").then(|| error.message.clone())
-    });
-    world.refusals().iter().cloned().chain(denied).collect()
-}
-
-/// The calls of the provider that change something.
-fn changes(organization: &Organization) -> Vec<String> {
-    let reads = ["Describe", "List", "Get"];
-    let world = organization.aws.world();
-    world
-        .calls()
-        .iter()
-        .filter(|call| format!("{:?}", call.principal).contains("ecr-cleanup-provider"))
-        .filter(|call| !reads.iter().any(|read| call.operation.starts_with(read)))
-        .map(|call| format!("{}:{}", call.service, call.operation))
-        .collect()
-}
-
-fn left(before: &BTreeSet<Item>, organization: &Organization) -> Vec<Item> {
-    organization.inventory().difference(before).cloned().collect()
-}
 
 #[test]
 fn one_resource_brings_up_everything_in_every_account_and_region() {
@@ -241,17 +163,6 @@ fn operations_that_take_half_an_hour_are_resumed_until_they_end() {
     assert_eq!(refused(&organization), [] as [String; 0]);
 }
 
-/// A failed resource's own reason, the first of the stack's latest operation.
-fn failure(organization: &Organization) -> String {
-    let input = json!({"StackName": CLEANUP_STACK});
-    let described =
-        organization.call(&organization.hub, organization.home(), "cloudformation", "DescribeStackEvents", input);
-    let events = described["StackEvents"].as_array().into_iter().flatten();
-    let mut failed = events.filter(|event| event["ResourceStatus"].as_str().is_some_and(|it| it.ends_with("_FAILED")));
-    let of_resource = failed.find(|event| event["LogicalResourceId"] == "ImageCleanup");
-    of_resource.and_then(|event| event["ResourceStatusReason"].as_str()).unwrap_or_default().to_owned()
-}
-
 /// Nothing was refused to the product, and no message is dead.
 fn assert_healthy(organization: &Organization) {
     organization.minutes(30);
@@ -292,11 +203,6 @@ fn update(organization: &Organization, property: &str, value: Value) {
     let mut properties = accounts(&BOTH, &REGIONS);
     properties[property] = value;
     organization.update_stack(CLEANUP_STACK, &template(&properties), &[]).expect_status("UPDATE_COMPLETE");
-}
-
-fn fail_in(organization: &Organization, account: &str, reason: Option<&str>) {
-    let account = AccountId::new(account).expect("a constant");
-    organization.aws.world().fail_stack_instances(&account, reason);
 }
 
 #[test]

@@ -11,12 +11,14 @@ mod stack;
 mod stack_sets;
 mod template;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use crate::World;
+use crate::connector::Served;
+use crate::fault::Fault;
 use crate::identity::{AccountId, Principal, Region};
 use crate::operation::{Access, Call, Handler, Operation, Protocol, Service, ServiceError, iso};
 use crate::protocol::{WireRequest, WireResponse};
@@ -40,6 +42,10 @@ pub(crate) struct State {
     stacks: BTreeMap<String, Stack>,
     /// Requests to custom resources, by id.
     requests: BTreeMap<String, custom_resource::Pending>,
+    /// Every answer of a custom resource that was taken, in order.
+    answers: Vec<Value>,
+    /// What befalls the next answers.
+    answer_faults: VecDeque<Fault>,
     stack_sets: stack_sets::State,
 }
 
@@ -446,8 +452,45 @@ pub fn package(template: &str, bucket: &str) -> String {
 }
 
 /// Serves the pre-signed URLs of custom resources; `None` for any other request.
-pub(crate) fn serve_unsigned(world: &mut World, request: &WireRequest) -> Option<WireResponse> {
-    custom_resource::serve(world, request)
+pub(crate) fn serve_unsigned(world: &mut World, request: &WireRequest) -> Option<Served> {
+    if !custom_resource::is_answer(request) {
+        return None;
+    }
+    let status = |status| Served::Answer(WireResponse { status, headers: Vec::new(), body: Vec::new() });
+    Some(match world.cloudformation.answer_faults.pop_front() {
+        None => Served::Answer(custom_resource::serve(world, request)),
+        Some(Fault::Throttle | Fault::ServerError) => status(503),
+        Some(Fault::Timeout) => Served::Silence,
+        Some(Fault::Hang) => Served::Never,
+        Some(Fault::LostAnswer) => {
+            custom_resource::serve(world, request);
+            Served::Silence
+        }
+        Some(Fault::CrashBefore) => Served::Crash,
+        Some(Fault::CrashAfter) => {
+            custom_resource::serve(world, request);
+            Served::Crash
+        }
+        Some(Fault::Refuse(error)) => status(error.status),
+        Some(Fault::Meanwhile(step)) => {
+            step(world);
+            Served::Answer(custom_resource::serve(world, request))
+        }
+        // There is nothing in the response of S3 to be altered.
+        Some(Fault::Alter(_)) => Served::Answer(custom_resource::serve(world, request)),
+    })
+}
+
+impl World {
+    /// Every answer of a custom resource that was taken, in order; CloudFormation reads the first to each request.
+    pub fn custom_resource_answers(&self) -> &[Value] {
+        &self.cloudformation.answers
+    }
+
+    /// Lets faults befall the next answers of custom resources, one each.
+    pub fn spoil_custom_resource_answers(&mut self, faults: impl IntoIterator<Item = Fault>) {
+        self.cloudformation.answer_faults.extend(faults);
+    }
 }
 
 #[cfg(test)]

@@ -48,6 +48,7 @@ impl Connector {
             Served::Silence => {
                 Err(ConnectorError::timeout(format!("no answer from {}{}", request.host, request.path).into()))
             }
+            Served::Never => std::future::pending().await,
             Served::Crash => {
                 self.crashed.store(true, Ordering::SeqCst);
                 std::future::pending().await
@@ -62,6 +63,8 @@ pub(crate) enum Served {
     Answer(WireResponse),
     /// The client hears nothing.
     Silence,
+    /// The client hears nothing, and its connection stays open.
+    Never,
     /// The caller is dead.
     Crash,
 }
@@ -70,9 +73,9 @@ pub(crate) enum Served {
 pub(crate) fn serve(aws: &SimulatedAws, request: &WireRequest) -> Served {
     let world = &mut *aws.world();
     if request.header("authorization").is_none()
-        && let Some(response) = crate::cloudformation::serve_unsigned(world, request)
+        && let Some(served) = crate::cloudformation::serve_unsigned(world, request)
     {
-        return Served::Answer(response);
+        return served;
     }
     let incoming = match protocol::read(world, request) {
         Ok(incoming) => incoming,
@@ -93,6 +96,7 @@ pub(crate) fn serve(aws: &SimulatedAws, request: &WireRequest) -> Served {
             answer(Err(ServiceError::new("InternalFailure", "an internal error occurred").with_status(500)))
         }
         Some(Fault::Timeout) => Served::Silence,
+        Some(Fault::Hang) => Served::Never,
         Some(Fault::Refuse(error)) => answer(Err(error)),
         Some(Fault::LostAnswer) => {
             let _ = perform(world);

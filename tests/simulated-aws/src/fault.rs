@@ -38,6 +38,8 @@ pub enum Fault {
     Timeout,
     /// The call takes effect, its answer is lost: the client sees a timeout.
     LostAnswer,
+    /// No answer, without effect, and no end: the client waits until it gives up itself.
+    Hang,
     /// Another error in the call's place.
     Refuse(ServiceError),
     /// The calling function dies before the call takes effect.

@@ -59,7 +59,7 @@ async fn answer(
     let answer = match serve_request(&aws, &wire) {
         Served::Answer(answer) => answer,
         // Only fault plans make these, and a server has none.
-        Served::Silence | Served::Crash => {
+        Served::Silence | Served::Never | Served::Crash => {
             protocol::WireResponse { status: 500, headers: Vec::new(), body: Vec::new() }
         }
     };

@@ -82,8 +82,9 @@ pub(super) fn send(
     let path = percent_encoding::utf8_percent_encode(id, percent_encoding::NON_ALPHANUMERIC);
     let url = format!(
         "https://{HOST}{}.s3.{region}.amazonaws.com/{path}%7C{logical}%7C{request_id}?X-Amz-Algorithm=AWS4-HMAC-SHA256&\
-         X-Amz-Expires=7200&X-Amz-SignedHeaders=host&X-Amz-Signature={:016x}%2F",
+         X-Amz-Date={}&X-Amz-Expires=7200&X-Amz-SignedHeaders=host&X-Amz-Signature={:016x}%2F",
         region.as_str().replace('-', ""),
+        world.now().strftime("%Y%m%dT%H%M%SZ"),
         world.fresh_number()
     );
     let physical_id = (kind != RequestType::Create).then(|| resource.made.id.clone());
@@ -129,12 +130,14 @@ fn stringified(value: &Value) -> Value {
     }
 }
 
-/// Serves a PUT to a `ResponseURL`; `None` for any other request.
-pub(super) fn serve(world: &mut World, request: &WireRequest) -> Option<WireResponse> {
-    let respond = |status| Some(WireResponse { status, headers: Vec::new(), body: Vec::new() });
-    if !request.host.starts_with(HOST) {
-        return None;
-    }
+/// Whether a request goes to a `ResponseURL`.
+pub(super) fn is_answer(request: &WireRequest) -> bool {
+    request.host.starts_with(HOST)
+}
+
+/// Serves a PUT to a `ResponseURL`.
+pub(super) fn serve(world: &mut World, request: &WireRequest) -> WireResponse {
+    let respond = |status| WireResponse { status, headers: Vec::new(), body: Vec::new() };
     let request_id = request.path.rsplit("%7C").next().unwrap_or_default().to_owned();
     // The signature covers the query as it was given, and an empty content type.
     let signed = request.query.contains("X-Amz-Signature=") && request.query.ends_with("%2F");
@@ -143,6 +146,7 @@ pub(super) fn serve(world: &mut World, request: &WireRequest) -> Option<WireResp
     let (Some(pending), "PUT", true, true) = (pending, request.method.as_str(), signed, empty_type) else {
         return respond(403);
     };
+    world.cloudformation.answers.push(serde_json::from_slice(&request.body).unwrap_or(Value::Null));
     // S3 keeps the last object, but CloudFormation has read the first.
     if !std::mem::replace(&mut pending.answered, true) {
         let (stack_id, answer) = (pending.stack_id.clone(), read(pending, &request_id, &request.body));
