@@ -88,6 +88,11 @@ impl Clients {
         clients.entry(region.clone()).or_insert_with(|| aws_sdk_ecr::Client::new(&self.in_region(region))).clone()
     }
 
+    /// STS in a region.
+    pub fn sts(&self, region: &Region) -> aws_sdk_sts::Client {
+        aws_sdk_sts::Client::new(&self.in_region(region))
+    }
+
     /// Config in the hub's region, where the aggregator is.
     pub fn config(&self) -> &aws_sdk_config::Client {
         self.config.get_or_init(|| aws_sdk_config::Client::new(&self.base))

@@ -28,8 +28,11 @@ mod aggregator;
 mod answer;
 mod desired;
 mod event_bus;
+mod prerequisites;
+mod pull_time_exclusions;
 mod request;
 mod resume;
+mod rollout;
 mod schedule_group;
 mod stack;
 mod stack_set;
@@ -38,7 +41,7 @@ mod sweep_schedule;
 
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use aws_smithy_async::rt::sleep::{AsyncSleep, SharedAsyncSleep};
@@ -56,6 +59,7 @@ pub use desired::{Desired, Environment, EnvironmentError, Identity};
 pub use request::{Request, RequestError, RequestType};
 pub use step::{Progress, StepError};
 
+use crate::clients::Clients;
 use crate::clock::Clock;
 use crate::metrics::{Line, Metric, Sink};
 use crate::names::Names;
@@ -74,21 +78,12 @@ const LAST_LOOK: u32 = 700;
 /// The function.
 #[derive(Debug, Clone)]
 pub struct Provider {
-    clients: Clients,
+    clients: Arc<Clients>,
     environment: Environment,
     connector: SharedHttpConnector,
     clock: Clock,
     sleep: SharedAsyncSleep,
     metrics: Sink,
-}
-
-/// The SDK clients of the provider, built once.
-#[derive(Debug, Clone)]
-struct Clients {
-    cloudformation: aws_sdk_cloudformation::Client,
-    config: aws_sdk_config::Client,
-    events: aws_sdk_eventbridge::Client,
-    scheduler: aws_sdk_scheduler::Client,
 }
 
 /// How a function is being run.
@@ -185,15 +180,23 @@ enum Component {
     EventBus,
     Aggregator,
     SweepSchedule,
+    PullTimeExclusions,
     StackSet,
 }
 
 impl Component {
     /// First what others point to.
-    const CREATION: [Self; 5] =
-        [Self::ScheduleGroup, Self::EventBus, Self::Aggregator, Self::SweepSchedule, Self::StackSet];
+    const CREATION: [Self; 6] = [
+        Self::ScheduleGroup,
+        Self::EventBus,
+        Self::Aggregator,
+        Self::SweepSchedule,
+        Self::PullTimeExclusions,
+        Self::StackSet,
+    ];
     /// Workload rules go before the bus they forward to, and the schedules, with their group, before the bus they fire into.
-    const REMOVAL: [Self; 4] = [Self::StackSet, Self::ScheduleGroup, Self::EventBus, Self::Aggregator];
+    const REMOVAL: [Self; 5] =
+        [Self::StackSet, Self::ScheduleGroup, Self::EventBus, Self::Aggregator, Self::PullTimeExclusions];
 }
 
 impl Component {
@@ -204,6 +207,7 @@ impl Component {
             Self::EventBus => "the event bus",
             Self::Aggregator => "the aggregator",
             Self::SweepSchedule => "the schedule of sweeps",
+            Self::PullTimeExclusions => "the pull time update exclusions",
             Self::StackSet => "the stack set",
         }
     }
@@ -233,12 +237,7 @@ impl Provider {
     ) -> Result<Self, EnvironmentError> {
         let missing = |what| EnvironmentError::missing(what);
         Ok(Self {
-            clients: Clients {
-                cloudformation: aws_sdk_cloudformation::Client::new(sdk),
-                config: aws_sdk_config::Client::new(sdk),
-                events: aws_sdk_eventbridge::Client::new(sdk),
-                scheduler: aws_sdk_scheduler::Client::new(sdk),
-            },
+            clients: Arc::new(Clients::new(sdk.clone())),
             environment: Environment::read(environment)?,
             connector,
             clock: Clock::new(sdk.time_source().ok_or_else(|| missing("a time source"))?),
@@ -329,10 +328,9 @@ impl Provider {
         }
         if resume.token == 0 {
             run.is_at("the schedules of former requests");
-            let owner = desired::owner(request);
-            resume::cancel_others(&self.clients.scheduler, &self.environment, &owner, &request.request_id)
-                .await
-                .map_err(failure)?;
+            let (owner, scheduler) = (desired::owner(request), self.clients.scheduler());
+            let cancel = || resume::cancel_others(scheduler, &self.environment, &owner, &request.request_id);
+            self.patiently(run, cancel).await.map_err(failure)?;
         }
         match request.kind {
             RequestType::Create | RequestType::Update => {
@@ -346,7 +344,7 @@ impl Provider {
 
     /// What the stack does instead, if it does not wait for the request any more.
     async fn superseded(&self, run: &Run<'_>) -> Option<String> {
-        let status = stack::status(&self.clients.cloudformation, &run.request).await?;
+        let status = stack::status(self.clients.cloudformation(), &run.request).await?;
         let same = run.resume.answered || *run.stack_status.get_or_init(|| status.clone()) == status;
         (!same || !stack::waits(run.request.kind, &status, run.resume.answered)).then_some(status)
     }
@@ -355,8 +353,16 @@ impl Provider {
         let Run { request, resume, .. } = run;
         let physical_id = desired.identity.physical_id();
         let failure = |reason: String| Failure { physical_id: physical_id.clone(), reason };
+        if resume.token == 0 && stack_set::reaches_further(self.clients.cloudformation(), desired).await {
+            run.is_at("the prerequisites");
+            let check = || prerequisites::check(&self.clients, desired);
+            self.patiently(run, check).await.map_err(|error| failure(error.to_string()))?;
+        }
         match self.reach(Goal::Present(desired), run).await.map_err(|error| failure(error.to_string()))? {
-            Reached::End => Ok(Ending::Answer(Answer::succeeded(request, physical_id, attributes(desired)))),
+            Reached::End => {
+                let attributes = self.attributes(run, desired, false).await;
+                Ok(Ending::Answer(Answer::succeeded(request, physical_id, attributes)))
+            }
             Reached::Superseded(status) => Ok(given_up(request, &status)),
             Reached::Waiting(..) if resume.answered && resume.token >= LAST_LOOK => {
                 Err(failure("the rollout was looked after for a day and still runs".to_owned()))
@@ -374,7 +380,8 @@ impl Provider {
                     outcome = "rollout goes on after the answer", reason = %what,
                 );
                 self.count(request, Metric::RolloutsPending);
-                Ok(Ending::AnswerAndGoOn(Answer::succeeded(request, physical_id, attributes(desired))))
+                let attributes = self.attributes(run, desired, true).await;
+                Ok(Ending::AnswerAndGoOn(Answer::succeeded(request, physical_id, attributes)))
             }
             Reached::Waiting(_, what) => Err(failure(format!("{what} takes longer than CloudFormation waits"))),
         }
@@ -400,6 +407,53 @@ impl Provider {
         }
     }
 
+    /// What `Fn::GetAtt` answers. Where the stack set failed is also told on the bus.
+    async fn attributes(&self, run: &Run<'_>, desired: &Desired, rollout_pending: bool) -> Attributes {
+        run.is_at("the outcome of the rollout");
+        let instances = || stack_set::failed_instances(self.clients.cloudformation(), desired);
+        let failed_instances = match self.patiently(run, instances).await {
+            Ok(failed) => {
+                let publish = || rollout::publish(&self.clients, desired, &failed);
+                if let Err(error) = self.patiently(run, publish).await {
+                    tracing::warn!(request_id = %run.request.request_id, %error, "failed instances were not told of");
+                }
+                rollout::attribute(&failed)
+            }
+            Err(error) => {
+                tracing::warn!(request_id = %run.request.request_id, %error, "failed instances are not known");
+                "unknown".to_owned()
+            }
+        };
+        let part = desired.identity.part_name();
+        Attributes {
+            name: desired.name.clone(),
+            aggregator_name: part.clone(),
+            event_bus_name: part.clone(),
+            event_bus_arn: desired.event_bus_arn.clone(),
+            schedule_group_name: part.clone(),
+            stack_set_name: part,
+            rollout_pending,
+            failed_instances,
+        }
+    }
+
+    /// Repeats what fails, for as long as an error may take to pass.
+    async fn patiently<T, F>(&self, run: &Run<'_>, attempt: impl Fn() -> F) -> Result<T, StepError>
+    where
+        F: Future<Output = Result<T, StepError>>,
+    {
+        let give_up = self.clock.now() + WAIT_IN_PLACE;
+        loop {
+            match attempt().await {
+                Err(error) if error.is_passing() && self.clock.now() < give_up => {
+                    tracing::warn!(request_id = %run.request.request_id, %error, "trying again");
+                    self.sleep.sleep(LOOK_AGAIN).await;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
     /// Reports something that happened once.
     fn count(&self, request: &Request, metric: Metric) {
         let now = self.clock.now();
@@ -414,7 +468,7 @@ impl Provider {
     async fn resume_later(&self, run: &Run<'_>, answered: bool) -> Result<(), StepError> {
         let stack_status = run.stack_status.get().cloned();
         let next = Resume { token: run.resume.token + 1, answered, stack_status, ..run.resume.clone() };
-        let (scheduler, now) = (&self.clients.scheduler, self.clock.now());
+        let (scheduler, now) = (self.clients.scheduler(), self.clock.now());
         let (owner, request_id) = (desired::owner(&run.request), &run.request.request_id);
         resume::schedule(scheduler, &self.environment, run.invocation.function_arn, &owner, request_id, &next, now)
             .await
@@ -456,7 +510,9 @@ impl Provider {
     }
 
     async fn step(&self, component: Component, goal: Goal<'_>) -> Result<Progress, StepError> {
-        let Clients { cloudformation, config, events, scheduler } = &self.clients;
+        let clients = &*self.clients;
+        let (cloudformation, config) = (clients.cloudformation(), clients.config());
+        let (events, scheduler) = (clients.eventbridge(), clients.scheduler());
         match (component, goal) {
             (Component::ScheduleGroup, Goal::Present(desired)) => schedule_group::converge(scheduler, desired).await,
             (Component::ScheduleGroup, Goal::Absent(identity)) => schedule_group::remove(scheduler, identity).await,
@@ -469,8 +525,22 @@ impl Provider {
             }
             // It goes with its group.
             (Component::SweepSchedule, Goal::Absent(_)) => Ok(Progress::Done),
+            (Component::PullTimeExclusions, Goal::Present(desired)) => {
+                pull_time_exclusions::converge(clients, &desired.identity).await
+            }
+            (Component::PullTimeExclusions, Goal::Absent(identity)) => {
+                pull_time_exclusions::remove(clients, identity).await
+            }
             (Component::StackSet, Goal::Present(desired)) => stack_set::converge(cloudformation, desired).await,
-            (Component::StackSet, Goal::Absent(identity)) => stack_set::remove(cloudformation, identity).await,
+            (Component::StackSet, Goal::Absent(identity)) => match stack_set::remove(cloudformation, identity).await {
+                // Where a prerequisite is missing, one cannot even ask for stack sets. The group is made before the set and
+                // removed after it: without the one there is not the other.
+                Err(error) if !error.is_passing() && schedule_group::is_absent(scheduler, identity).await? => {
+                    tracing::warn!(%error, "nothing was made, so nothing has to be removed");
+                    Ok(Progress::Done)
+                }
+                outcome => outcome,
+            },
         }
     }
 }
@@ -530,17 +600,4 @@ pub enum HandleError {
     /// The answer could not be delivered.
     #[error(transparent)]
     Answer(#[from] answer::PutError),
-}
-
-/// What `Fn::GetAtt` answers.
-fn attributes(desired: &Desired) -> Attributes {
-    let part = desired.identity.part_name();
-    Attributes {
-        name: desired.name.clone(),
-        aggregator_name: part.clone(),
-        event_bus_name: part.clone(),
-        event_bus_arn: desired.event_bus_arn.clone(),
-        schedule_group_name: part.clone(),
-        stack_set_name: part,
-    }
 }

@@ -21,4 +21,9 @@ pub struct Attributes {
     pub schedule_group_name: String,
     /// The name of the stack set that deploys the workload template.
     pub stack_set_name: String,
+    /// Whether the stack set was still being rolled out when CloudFormation could wait no longer. It goes on afterwards.
+    pub rollout_pending: bool,
+    /// Where the stack set could not be deployed when this was answered, as account/Region: these accounts are not covered.
+    /// At most so many as fit 1,000 characters, and how many more; none, if it is nowhere.
+    pub failed_instances: String,
 }

@@ -19,7 +19,7 @@ pub mod schema;
 
 pub use attributes::Attributes;
 pub use properties::{
-    Accounts, Action, CallAs, KeepOrCheck, OptInTag, Organization, OutsidePullers, Properties, WorkloadSource,
-    Workloads,
+    Accounts, Action, CallAs, ConcurrencyMode, KeepOrCheck, OptInTag, Organization, OutsidePullers, Properties,
+    RegionConcurrencyType, Rollout, WorkloadSource, Workloads,
 };
 pub use reading::{Problem, Problems};

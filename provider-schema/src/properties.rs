@@ -8,9 +8,9 @@ use serde_json::Value;
 
 use crate::reading::{Object, Problems, Read};
 use crate::scalar::{
-    AccountId, FamilyPattern, ImageCount, KeepPulledWithinHours, Name, NeverDeployedAfterHours, OrganizationId,
-    OrganizationalUnitId, Region, RevisionCount, RoleArn, RollbackWindowHours, ServiceTimeout, SweepSchedule, TagKey,
-    TagPattern, TagValue,
+    AccountId, ConcurrencyPercentage, FamilyPattern, ImageCount, KeepPulledWithinHours, Name, NeverDeployedAfterHours,
+    OrganizationId, OrganizationalUnitId, Region, RevisionCount, RoleArn, RollbackWindowHours, ServiceTimeout,
+    SweepSchedule, TagKey, TagPattern, TagValue, TolerancePercentage,
 };
 
 /// Deletes container images of the opted-in ECR repositories once nothing in the covered accounts uses them any more
@@ -73,6 +73,9 @@ pub struct Properties {
     /// Families of task definitions that nothing but services starts, to which ActiveRevisionsPerFamily applies.
     #[schemars(default)]
     pub service_only_families: BTreeSet<FamilyPattern>,
+    /// How the stack set goes about it in many accounts and Regions.
+    #[schemars(default)]
+    pub rollout: Rollout,
     /// The ARN of the provider function, which the stack of provider.yaml exports. CloudFormation sees to it that it is
     /// there and uses it itself.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -210,6 +213,67 @@ fn check() -> KeepOrCheck {
     KeepOrCheck::Check
 }
 
+/// How the stack set goes about it in many accounts and Regions: by default in all of them at once, without one failure
+/// keeping it from any other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "PascalCase")]
+#[schemars(deny_unknown_fields)]
+pub struct Rollout {
+    /// All Regions at once, or one after the other.
+    #[schemars(default)]
+    pub region_concurrency_type: RegionConcurrencyType,
+    /// In how many percent of the accounts it works at once.
+    #[schemars(default)]
+    pub max_concurrent_percentage: ConcurrencyPercentage,
+    /// In how many percent of the accounts of a Region it may fail before it goes on in no other.
+    #[schemars(default)]
+    pub failure_tolerance_percentage: TolerancePercentage,
+    /// Whether it works in fewer accounts at once the fewer failures are tolerated.
+    #[schemars(default)]
+    pub concurrency_mode: ConcurrencyMode,
+    /// Whether operations that do not conflict run at the same time, and those that do one after the other.
+    #[schemars(default = "yes")]
+    pub managed_execution: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Default for Rollout {
+    fn default() -> Self {
+        Self {
+            region_concurrency_type: RegionConcurrencyType::default(),
+            max_concurrent_percentage: ConcurrencyPercentage::default(),
+            failure_tolerance_percentage: TolerancePercentage::default(),
+            concurrency_mode: ConcurrencyMode::default(),
+            managed_execution: yes(),
+        }
+    }
+}
+
+/// PARALLEL for all Regions at once, or SEQUENTIAL for one after the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum RegionConcurrencyType {
+    /// All at once.
+    #[default]
+    Parallel,
+    /// One after the other.
+    Sequential,
+}
+
+/// SOFT_FAILURE_TOLERANCE, or STRICT_FAILURE_TOLERANCE, which never works in more accounts at once than may fail, and one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum ConcurrencyMode {
+    /// As many as allowed.
+    #[default]
+    SoftFailureTolerance,
+    /// As many as may fail, and one.
+    StrictFailureTolerance,
+}
+
 impl Properties {
     /// Reads the `ResourceProperties` of a request from CloudFormation.
     ///
@@ -246,6 +310,7 @@ impl Properties {
         let untagged_images = object.optional("UntaggedImages");
         let active_revisions_per_family = object.optional("ActiveRevisionsPerFamily");
         let service_only_families = object.optional("ServiceOnlyFamilies");
+        let rollout = object.optional("Rollout");
         let service_token = object.optional("ServiceToken");
         let service_timeout = object.optional("ServiceTimeout");
         let provider_version = object.optional("ProviderVersion");
@@ -268,6 +333,7 @@ impl Properties {
             untagged_images: untagged_images?.unwrap_or_else(keep),
             active_revisions_per_family: active_revisions_per_family?.unwrap_or_default(),
             service_only_families: service_only_families?.unwrap_or_default(),
+            rollout: rollout?.unwrap_or_default(),
             service_token: service_token?,
             service_timeout: service_timeout?.unwrap_or_default(),
             provider_version: provider_version?,
@@ -381,6 +447,52 @@ impl Read for KeepOrCheck {
             Some("Check") => Some(Self::Check),
             _ => {
                 problems.add(path, format!("expected Keep or Check, got {value}"));
+                None
+            }
+        }
+    }
+}
+
+impl Read for Rollout {
+    fn read(value: &Value, path: &str, problems: &mut Problems) -> Option<Self> {
+        let mut object = Object::open(value, path, problems)?;
+        let region_concurrency_type = object.optional("RegionConcurrencyType");
+        let max_concurrent_percentage = object.optional("MaxConcurrentPercentage");
+        let failure_tolerance_percentage = object.optional("FailureTolerancePercentage");
+        let concurrency_mode = object.optional("ConcurrencyMode");
+        let managed_execution = object.optional("ManagedExecution");
+        object.close();
+        Some(Self {
+            region_concurrency_type: region_concurrency_type?.unwrap_or_default(),
+            max_concurrent_percentage: max_concurrent_percentage?.unwrap_or_default(),
+            failure_tolerance_percentage: failure_tolerance_percentage?.unwrap_or_default(),
+            concurrency_mode: concurrency_mode?.unwrap_or_default(),
+            managed_execution: managed_execution?.unwrap_or_else(yes),
+        })
+    }
+}
+
+impl Read for RegionConcurrencyType {
+    fn read(value: &Value, path: &str, problems: &mut Problems) -> Option<Self> {
+        match value.as_str() {
+            Some("PARALLEL") => Some(Self::Parallel),
+            Some("SEQUENTIAL") => Some(Self::Sequential),
+            _ => {
+                problems.add(path, format!("expected PARALLEL or SEQUENTIAL, got {value}"));
+                None
+            }
+        }
+    }
+}
+
+impl Read for ConcurrencyMode {
+    fn read(value: &Value, path: &str, problems: &mut Problems) -> Option<Self> {
+        match value.as_str() {
+            Some("SOFT_FAILURE_TOLERANCE") => Some(Self::SoftFailureTolerance),
+            Some("STRICT_FAILURE_TOLERANCE") => Some(Self::StrictFailureTolerance),
+            _ => {
+                let expected = "expected SOFT_FAILURE_TOLERANCE or STRICT_FAILURE_TOLERANCE";
+                problems.add(path, format!("{expected}, got {value}"));
                 None
             }
         }

@@ -122,6 +122,8 @@ read_from_text!(
     scalar::FamilyPattern,
     scalar::SweepSchedule,
     scalar::ImageCount,
+    scalar::ConcurrencyPercentage,
+    scalar::TolerancePercentage,
     scalar::ServiceTimeout,
 );
 

@@ -227,6 +227,10 @@ numbers! {
     RevisionCount: "a whole number from 0 to 1000000", 0..=1_000_000;
     /// A number of images, zero or more.
     ImageCount: "a whole number from 0 to 1000000", 0..=1_000_000;
+    /// A share of the accounts in which something is done at once: at least one percent.
+    ConcurrencyPercentage: "a whole number of percent from 1 to 100", 1..=100;
+    /// A share of the accounts in which something may fail.
+    TolerancePercentage: "a whole number of percent from 0 to 100", 0..=100;
     /// How long CloudFormation waits for an answer, in seconds.
     ServiceTimeout: "a whole number of seconds from 1 to 3600", 1..=3600;
 }
@@ -263,6 +267,20 @@ impl Default for ImageCount {
     /// None.
     fn default() -> Self {
         Self(0)
+    }
+}
+
+impl Default for ConcurrencyPercentage {
+    /// All of them.
+    fn default() -> Self {
+        Self(100)
+    }
+}
+
+impl Default for TolerancePercentage {
+    /// All of them.
+    fn default() -> Self {
+        Self(100)
     }
 }
 

@@ -56,6 +56,11 @@ fn valid_examples() -> Vec<Value> {
             "Action": "Archive",
         })),
         with(json!({ "UncoveredAccounts": [], "OutsidePullers": "Keep", "Action": "Delete" })),
+        with(json!({ "Rollout": {} })),
+        with(json!({ "Rollout": {
+            "RegionConcurrencyType": "SEQUENTIAL", "MaxConcurrentPercentage": 10, "FailureTolerancePercentage": 0,
+            "ConcurrencyMode": "STRICT_FAILURE_TOLERANCE", "ManagedExecution": false,
+        } })),
         with(json!({ "KeepTagPatterns": [], "KeepNewestImages": 0, "RollbackWindowHours": 8760 })),
         with(json!({
             "Name": "prod", "RollbackWindowHours": 1, "DryRun": true, "KeepNewestImages": 5,
@@ -140,6 +145,19 @@ fn refusals() -> Vec<(Value, Vec<&'static str>)> {
         ),
         (with(json!({ "OptInTag": {} })), vec!["OptInTag.Key: is required"]),
         (
+            with(json!({ "Rollout": {
+                "RegionConcurrencyType": "ALL", "MaxConcurrentPercentage": 0, "FailureTolerancePercentage": 101,
+                "ConcurrencyMode": "SOFT", "ManagedExecution": "on",
+            } })),
+            vec![
+                "Rollout.RegionConcurrencyType: expected PARALLEL or SEQUENTIAL, got \"ALL\"",
+                "Rollout.MaxConcurrentPercentage: expected a whole number of percent from 1 to 100, got \"0\"",
+                "Rollout.FailureTolerancePercentage: expected a whole number of percent from 0 to 100, got \"101\"",
+                "Rollout.ConcurrencyMode: expected SOFT_FAILURE_TOLERANCE or STRICT_FAILURE_TOLERANCE, got \"SOFT\"",
+                "Rollout.ManagedExecution: expected true or false, got \"on\"",
+            ],
+        ),
+        (
             with(json!({ "OptInTag": { "Key": "a", "key": "b", "Values": [] } })),
             vec![
                 "OptInTag.Values: is not known here; known are Key, Value",
@@ -152,7 +170,7 @@ fn refusals() -> Vec<(Value, Vec<&'static str>)> {
                 "Colour: is not known here; known are Name, OptInTag, Workloads, RollbackWindowHours, DryRun, \
                  KeepNewestImages, KeepTagPatterns, KeepPulledWithinHours, UncoveredAccounts, OutsidePullers, Action, \
                  SweepSchedule, NeverDeployedImages, NeverDeployedAfterHours, UntaggedImages, ActiveRevisionsPerFamily, \
-                 ServiceOnlyFamilies, ServiceToken, ServiceTimeout, ProviderVersion",
+                 ServiceOnlyFamilies, Rollout, ServiceToken, ServiceTimeout, ProviderVersion",
                 "Dryrun: is not known here; did you mean DryRun?",
             ],
         ),

@@ -79,7 +79,15 @@ fn the_resource_type_uses_only_what_the_meta_schema_knows() {
 fn attributes_are_read_only_and_a_change_of_the_name_replaces() {
     let schema = schema::resource_type();
     let read_only: Vec<_> = schema["readOnlyProperties"].as_array().expect("a list").iter().collect();
-    let attributes = ["AggregatorName", "EventBusArn", "EventBusName", "ScheduleGroupName", "StackSetName"];
+    let attributes = [
+        "AggregatorName",
+        "EventBusArn",
+        "EventBusName",
+        "FailedInstances",
+        "RolloutPending",
+        "ScheduleGroupName",
+        "StackSetName",
+    ];
     assert_eq!(read_only, attributes.map(|name| json!(format!("/properties/{name}"))).iter().collect::<Vec<_>>());
     assert_eq!(schema["createOnlyProperties"], json!(["/properties/Name"]));
 }

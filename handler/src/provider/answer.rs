@@ -158,6 +158,7 @@ mod tests {
             logical_id: "l".repeat(255),
             physical_id: None,
             properties: serde_json::Value::Null,
+            old_properties: None,
         }
     }
 

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_cloudformation::types::CallAs;
-use provider_schema::{CallAs as Caller, KeepOrCheck, Properties, WorkloadSource, scalar};
+use provider_schema::{CallAs as Caller, KeepOrCheck, Properties, Rollout, WorkloadSource, scalar};
 use serde_json::{Value, json};
 
 use super::request::Request;
 use crate::names::{CHECK_DUE, EVENT_SOURCE, Kind, Names, SWEEP_DUE, sha256_hex};
 use crate::opt_in::OptInTag;
+use crate::region::Region;
 use crate::settings::{Action, Choices, Handling, Hub, Organization, OutsidePullers, Settings};
 
 /// The tag that says which EcrCleanup made a part. Its value is [`Identity::owner`].
@@ -70,8 +71,13 @@ pub struct Identity {
     pub owner: String,
     /// As whom stack sets are addressed.
     pub(super) call_as: Option<CallAs>,
+    /// How stack set operations go about it.
+    pub(super) rollout: Rollout,
+    /// The regions of the workloads, and those that an update takes away; none that are not known.
+    pub(super) regions: BTreeSet<Region>,
+    pub(super) former_regions: BTreeSet<Region>,
     pub(super) request_id: String,
-    hub: Hub,
+    pub(super) hub: Hub,
 }
 
 /// Where the stack is, as its ARN tells: `arn:PARTITION:cloudformation:REGION:ACCOUNT:stack/NAME/UUID`.
@@ -92,20 +98,47 @@ pub(super) fn owner(request: &Request) -> String {
     short_hash(&format!("{}/{}", request.stack_id, request.logical_id))
 }
 
+/// The regions that properties name, as the type that the functions use.
+fn regions(properties: Option<&Properties>) -> BTreeSet<Region> {
+    let regions = properties.into_iter().flat_map(|properties| &properties.workloads.regions);
+    regions.filter_map(|region| region.as_str().parse().ok()).collect()
+}
+
 impl Identity {
-    fn new(request: &Request, names: Names, call_as: Option<CallAs>) -> Option<Self> {
-        let (owner, request_id) = (owner(request), request.request_id.clone());
-        Some(Self { names, owner, call_as, request_id, hub: hub_of(&request.stack_id)? })
+    fn new(request: &Request, names: Names, properties: Option<&Properties>) -> Option<Self> {
+        let former = request.old_properties.as_ref();
+        let former = former.and_then(|properties| Properties::parse(properties, &default_name(request)).ok());
+        let regions_now = regions(properties);
+        Some(Self {
+            names,
+            owner: owner(request),
+            call_as: properties.and_then(|properties| call_as(&properties.workloads.source)),
+            rollout: properties.map(|properties| properties.rollout).unwrap_or_default(),
+            former_regions: regions(former.as_ref()).difference(&regions_now).cloned().collect(),
+            regions: regions_now,
+            request_id: request.request_id.clone(),
+            hub: hub_of(&request.stack_id)?,
+        })
     }
 
     /// What a Delete is about: what our physical id says, or else (CloudFormation made one up) what the properties would
     /// have made. `None` if they would have made nothing.
     pub fn of_delete(request: &Request) -> Option<Self> {
         let properties = Properties::parse(&request.properties, &default_name(request)).ok();
-        let call_as = properties.as_ref().and_then(|properties| call_as(&properties.workloads.source));
         let ours = request.physical_id.as_deref().and_then(|id| Self::parse_physical_id(id, &owner(request)));
-        let names = ours.or_else(|| names(&properties?))?;
-        Self::new(request, names, call_as)
+        let names = ours.or_else(|| names(properties.as_ref()?))?;
+        Self::new(request, names, properties.as_ref())
+    }
+
+    /// A role of the hub's functions.
+    fn role(&self, function: &str) -> String {
+        let Hub { account, region } = &self.hub;
+        format!("arn:{}:iam::{account}:role/ecr-cleanup-{function}-{region}", region.partition().as_str())
+    }
+
+    /// The roles that read images, which must not count as pulls.
+    pub(super) fn reading_roles(&self) -> [String; 2] {
+        [self.role("check-images"), self.role("sweep")]
     }
 
     /// The account of the hub.
@@ -236,6 +269,8 @@ pub struct Desired {
     pub(super) parameters: BTreeMap<String, String>,
     pub(super) administration_role_arn: String,
     pub(super) source: Source,
+    /// The organization that the workloads are part of, if they are given so.
+    pub(super) organization_id: Option<String>,
     /// The ARN of the bus.
     pub event_bus_arn: String,
 }
@@ -250,7 +285,7 @@ impl Desired {
             Properties::parse(&request.properties, &default_name(request)).map_err(|problems| problems.to_string())?;
         let source = &properties.workloads.source;
         let identity = names(&properties)
-            .and_then(|names| Identity::new(request, names, call_as(source)))
+            .and_then(|names| Identity::new(request, names, Some(&properties)))
             .ok_or_else(|| format!("StackId: {} is not the ARN of a stack", request.stack_id))?;
         let key = properties.opt_in_tag.key.as_str();
         if !environment.opt_in_tag_keys.contains(key) {
@@ -301,8 +336,6 @@ impl Desired {
             },
         ];
         let regions = texts(&properties.workloads.regions);
-        let checking_role =
-            format!("arn:{partition}:iam::{}:role/ecr-cleanup-check-images-{}", hub.account, hub.region);
         let event_bus_arn = settings.event_bus_arn.to_string();
         let by_account = matches!(source, WorkloadSource::Accounts(_));
         let parameters = BTreeMap::from(
@@ -314,11 +347,15 @@ impl Desired {
                 ("EventBusArn", event_bus_arn.clone()),
                 ("EvidenceRoleNamePrefix", identity.names.evidence_role_prefix()),
                 ("ForwardingNamePrefix", identity.names.forward_role_prefix()),
-                ("CheckingRoleArns", checking_role),
+                ("CheckingRoleArns", identity.role("check-images")),
                 (CREATE_AUTHORIZATION, by_account.to_string()),
             ]
             .map(|(key, value)| (key.to_owned(), value)),
         );
+        let organization_id = match source {
+            WorkloadSource::Accounts(_) => None,
+            WorkloadSource::Organization(organization) => Some(organization.organization_id.to_string()),
+        };
         let (source, targets) = match source {
             WorkloadSource::Accounts(listed) => {
                 let mut accounts = texts(&listed.account_ids);
@@ -344,6 +381,7 @@ impl Desired {
             parameters,
             administration_role_arn: environment.administration_role_arn.clone(),
             source,
+            organization_id,
             event_bus_arn,
             identity,
             sweep_schedule: Some(properties.sweep_schedule.to_string()).filter(|schedule| schedule != "off"),
@@ -503,6 +541,7 @@ mod tests {
             logical_id: "Cleanup".to_owned(),
             physical_id: None,
             properties,
+            old_properties: None,
         }
     }
 

@@ -34,6 +34,8 @@ pub struct Request {
     pub physical_id: Option<String>,
     /// The properties, unparsed.
     pub properties: Value,
+    /// Those before an update, unparsed.
+    pub old_properties: Option<Value>,
 }
 
 /// Why a payload is not a request.
@@ -69,6 +71,7 @@ impl Request {
             logical_id: text("LogicalResourceId")?,
             physical_id: text("PhysicalResourceId").ok(),
             properties: payload.get("ResourceProperties").cloned().unwrap_or_else(|| Value::Object(Default::default())),
+            old_properties: payload.get("OldResourceProperties").cloned(),
         })
     }
 

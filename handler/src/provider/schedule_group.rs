@@ -38,6 +38,15 @@ async fn observe(client: &Client, identity: &Identity) -> Result<State, StepErro
     Ok(State::Present)
 }
 
+/// Whether there is no group of that name, of whomever.
+pub(super) async fn is_absent(client: &Client, identity: &Identity) -> Result<bool, StepError> {
+    match observe(client, identity).await {
+        Ok(State::Absent) => Ok(true),
+        Ok(State::Deleting | State::Present) | Err(StepError::Foreign { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// One step towards the group.
 pub(super) async fn converge(client: &Client, desired: &Desired) -> Result<Progress, StepError> {
     let name = desired.identity.part_name();

@@ -20,11 +20,24 @@ use aws_sdk_cloudformation::types::{
     StackSetOperationStatus, Tag,
 };
 
+use provider_schema::{ConcurrencyMode as Concurrency, RegionConcurrencyType as Regions, Rollout};
+
 use super::desired::{CREATE_AUTHORIZATION, Desired, Identity, OWNER_TAG, Targets, short_hash};
 use super::step::{Progress, StepError, failed, first_of, owned};
 
 /// An account (or organizational unit) and a region.
 type Place = (String, String);
+
+/// Why an instance is left out of operations.
+const SUSPENDED: &str = "the account is suspended";
+
+/// Where the set should be and is not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct FailedInstance {
+    pub(super) account: String,
+    pub(super) region: String,
+    pub(super) reason: String,
+}
 
 /// What is there.
 struct State {
@@ -41,6 +54,8 @@ struct Instance {
     unit: Option<String>,
     /// Why its last operation failed.
     failure: Option<String>,
+    /// Whether its account is suspended, which operations skip.
+    suspended: bool,
 }
 
 impl State {
@@ -54,20 +69,29 @@ impl State {
         self.instances.iter().filter_map(|(place, instance)| Some((place, instance, instance.failure.as_deref()?)))
     }
 
-    /// The same, in words.
+    /// The instances that are not as they should be, in words: first those that failed.
     fn failures_in_words(&self) -> Vec<String> {
-        self.failures().map(|((account, region), _, reason)| format!("{account}/{region}: {reason}")).collect()
+        let failed = self.failures().map(|((account, region), _, reason)| format!("{account}/{region}: {reason}"));
+        let suspended = self.instances.iter().filter(|(_, instance)| instance.suspended);
+        failed.chain(suspended.map(|((account, region), _)| format!("{account}/{region}: {SUSPENDED}"))).collect()
     }
 }
 
-/// Parallel regions, full concurrency, and failures that stop nobody else: thousands of instances one account at a time
-/// would take days.
-fn preferences() -> StackSetOperationPreferences {
+/// By default parallel regions, full concurrency, and failures that stop nobody else: thousands of instances one account at a
+/// time would take days.
+fn preferences(rollout: &Rollout) -> StackSetOperationPreferences {
+    let percent = |number: u32| i32::try_from(number).ok();
     StackSetOperationPreferences::builder()
-        .region_concurrency_type(RegionConcurrencyType::Parallel)
-        .max_concurrent_percentage(100)
-        .failure_tolerance_percentage(100)
-        .concurrency_mode(ConcurrencyMode::SoftFailureTolerance)
+        .region_concurrency_type(match rollout.region_concurrency_type {
+            Regions::Parallel => RegionConcurrencyType::Parallel,
+            Regions::Sequential => RegionConcurrencyType::Sequential,
+        })
+        .set_max_concurrent_percentage(percent(rollout.max_concurrent_percentage.get()))
+        .set_failure_tolerance_percentage(percent(rollout.failure_tolerance_percentage.get()))
+        .concurrency_mode(match rollout.concurrency_mode {
+            Concurrency::SoftFailureTolerance => ConcurrencyMode::SoftFailureTolerance,
+            Concurrency::StrictFailureTolerance => ConcurrencyMode::StrictFailureTolerance,
+        })
         .build()
 }
 
@@ -147,7 +171,9 @@ async fn instances(
             );
             let failure = failed.then(|| instance.status_reason().unwrap_or("no reason given").to_owned());
             let unit = instance.organizational_unit_id().map(str::to_owned);
-            instances.insert((account, instance.region().unwrap_or_default().to_owned()), Instance { unit, failure });
+            let suspended = status == Some(&StackInstanceDetailedStatus::SkippedSuspendedAccount);
+            let region = instance.region().unwrap_or_default().to_owned();
+            instances.insert((account, region), Instance { unit, failure, suspended });
         }
         token = page.next_token().map(str::to_owned);
         if token.is_none() {
@@ -203,7 +229,12 @@ fn plan(state: Option<&State>, desired: &Desired) -> Option<Step> {
     let wanted: BTreeMap<&str, &str> =
         desired.parameters.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
     let update = operation_id("update", &BTreeSet::new(), &BTreeSet::new(), &desired.request_id);
-    let differs = parameters != wanted || state.set.template_body() != Some(desired.template);
+    let differs = parameters != wanted || state.set.template_body() != Some(desired.template) || {
+        let administered = matches!(desired.targets, Targets::Accounts(_));
+        let managed = state.set.managed_execution().and_then(|managed| managed.active()).unwrap_or(false);
+        managed != desired.identity.rollout.managed_execution
+            || administered && state.set.administration_role_arn() != Some(&desired.administration_role_arn)
+    };
     if differs && !state.operations.contains_key(&update) {
         return Some(Step::Update(update));
     }
@@ -237,6 +268,30 @@ fn plan(state: Option<&State>, desired: &Desired) -> Option<Step> {
         .or_else(removed)
         .or_else(|| retried("without authorization", true, Authorization::IsThere))
         .or_else(|| retried("retry", false, Authorization::AsTheSetSays))
+}
+
+/// Whether the set is still to reach a place. One that cannot be looked at is.
+pub(super) async fn reaches_further(client: &Client, desired: &Desired) -> bool {
+    match observe(client, &desired.identity, desired.targets.call_as().as_ref()).await {
+        Ok(Some(state)) => {
+            let present = deployed(&state, &desired.targets);
+            !desired.targets.places(&desired.regions).is_subset(&present)
+        }
+        Ok(None) | Err(_) => true,
+    }
+}
+
+/// Where the set should be and is not.
+pub(super) async fn failed_instances(client: &Client, desired: &Desired) -> Result<Vec<FailedInstance>, StepError> {
+    let state = observe(client, &desired.identity, desired.targets.call_as().as_ref()).await?;
+    let instances = state.iter().flat_map(|state| &state.instances);
+    Ok(instances
+        .filter_map(|((account, region), instance)| {
+            let suspended = instance.suspended.then_some(SUSPENDED);
+            let reason = instance.failure.as_deref().or(suspended)?.to_owned();
+            Some(FailedInstance { account: account.clone(), region: region.clone(), reason })
+        })
+        .collect())
 }
 
 /// Fails if the stack is in no workload account; names those that lack it otherwise.
@@ -320,6 +375,7 @@ pub(super) async fn converge(client: &Client, desired: &Desired) -> Result<Progr
             .collect::<Vec<_>>()
     };
     let tag = || Tag::builder().key(OWNER_TAG).value(&desired.identity.owner).build();
+    let managed = || ManagedExecution::builder().active(desired.identity.rollout.managed_execution).build();
     match step {
         Step::Wait(operation) => {
             return Ok(Progress::Waiting(format!("the operation {operation} of the stack set {name}")));
@@ -333,7 +389,7 @@ pub(super) async fn converge(client: &Client, desired: &Desired) -> Result<Progr
                 .set_parameters(Some(parameters()))
                 .capabilities(Capability::CapabilityNamedIam)
                 .tags(tag())
-                .managed_execution(ManagedExecution::builder().active(true).build())
+                .managed_execution(managed())
                 .set_call_as(call_as.clone());
             create = match &desired.targets {
                 Targets::Accounts(_) => create
@@ -366,8 +422,9 @@ pub(super) async fn converge(client: &Client, desired: &Desired) -> Result<Progr
                 .set_parameters(Some(parameters()))
                 .capabilities(Capability::CapabilityNamedIam)
                 .tags(tag())
+                .managed_execution(managed())
                 .operation_id(id)
-                .operation_preferences(preferences())
+                .operation_preferences(preferences(&desired.identity.rollout))
                 .set_call_as(call_as.clone())
                 .send()
                 .await;
@@ -389,7 +446,7 @@ pub(super) async fn converge(client: &Client, desired: &Desired) -> Result<Progr
                 .stack_set_name(&name)
                 .set_regions(Some(regions.iter().cloned().collect()))
                 .operation_id(id)
-                .operation_preferences(preferences())
+                .operation_preferences(preferences(&desired.identity.rollout))
                 .set_call_as(call_as.clone());
             add = match &desired.targets {
                 Targets::Accounts(_) => add.set_accounts(Some(targets.iter().cloned().collect())),
@@ -409,7 +466,8 @@ pub(super) async fn converge(client: &Client, desired: &Desired) -> Result<Progr
         }
         Step::RemoveInstances(operation) => {
             let units = matches!(desired.targets, Targets::Units { .. });
-            return remove_instances(client, &name, call_as, operation, units).await;
+            let removal = Removal { operation, units, retain: false, rollout: &desired.identity.rollout };
+            return remove_instances(client, &name, call_as, removal).await;
         }
         Step::RetryInstances(Operation { id, targets, regions }, authorization) => {
             let mut retry = client
@@ -417,7 +475,7 @@ pub(super) async fn converge(client: &Client, desired: &Desired) -> Result<Progr
                 .stack_set_name(&name)
                 .set_regions(Some(regions.into_iter().collect()))
                 .operation_id(id)
-                .operation_preferences(preferences())
+                .operation_preferences(preferences(&desired.identity.rollout))
                 .set_call_as(call_as.clone());
             if authorization == Authorization::IsThere {
                 retry = retry.parameter_overrides(
@@ -444,20 +502,29 @@ pub(super) async fn converge(client: &Client, desired: &Desired) -> Result<Progr
     Ok(Progress::Stepped)
 }
 
+/// A deletion of instances.
+struct Removal<'a> {
+    operation: Operation,
+    /// Whether the targets are organizational units.
+    units: bool,
+    /// Whether the stacks stay.
+    retain: bool,
+    rollout: &'a Rollout,
+}
+
 async fn remove_instances(
     client: &Client,
     name: &str,
     call_as: Option<CallAs>,
-    Operation { id, targets, regions }: Operation,
-    units: bool,
+    Removal { operation: Operation { id, targets, regions }, units, retain, rollout }: Removal<'_>,
 ) -> Result<Progress, StepError> {
     let mut remove = client
         .delete_stack_instances()
         .stack_set_name(name)
         .set_regions(Some(regions.into_iter().collect()))
-        .retain_stacks(false)
+        .retain_stacks(retain)
         .operation_id(id)
-        .operation_preferences(preferences())
+        .operation_preferences(preferences(rollout))
         .set_call_as(call_as);
     remove = if units {
         remove.deployment_targets(deployment_targets(&targets))
@@ -503,14 +570,28 @@ pub(super) async fn remove(client: &Client, identity: &Identity) -> Result<Progr
         let targets =
             if by_unit { units } else { state.instances.keys().map(|(account, _)| account.clone()).collect() };
         let id = operation_id("remove", &targets, &regions, &identity.request_id);
-        if state.operations.contains_key(&id) {
-            let failures = state.failures_in_words();
-            return Err(StepError::Instances { action: "the deletion", set: name, failures });
+        let removal = |id, targets, regions, retain| Removal {
+            operation: Operation { id, targets, regions },
+            units: by_unit,
+            retain,
+            rollout: &identity.rollout,
+        };
+        if !state.operations.contains_key(&id) {
+            return remove_instances(client, &name, call_as, removal(id, targets, regions, false)).await;
         }
-        return remove_instances(client, &name, call_as, Operation { id, targets, regions }, by_unit).await;
+        // A suspended account keeps its stack, which nobody can reach, and holds up nothing else.
+        if state.instances.values().all(|instance| instance.suspended) {
+            let id = operation_id("leave", &targets, &regions, &identity.request_id);
+            if !state.operations.contains_key(&id) {
+                return remove_instances(client, &name, call_as, removal(id, targets, regions, true)).await;
+            }
+        }
+        let failures = state.failures_in_words();
+        return Err(StepError::Instances { action: "the deletion", set: name, failures });
     }
     match client.delete_stack_set().stack_set_name(&name).set_call_as(call_as).send().await {
         Ok(_) => Ok(Progress::Stepped),
+        Err(error) if error.code() == Some("StackSetNotFoundException") => Ok(Progress::Done),
         Err(error) if error.as_service_error().is_some_and(|error| error.is_operation_in_progress_exception()) => {
             Ok(Progress::Waiting(format!("another operation of the stack set {name}")))
         }

@@ -52,6 +52,9 @@ pub enum StepError {
         /// Account, region and AWS's reason of each.
         failures: Vec<String>,
     },
+    /// The account lacks what must be there before anything is made.
+    #[error("{}", .0.join("; "))]
+    Prerequisites(Vec<String>),
     /// What is asked for does not fit into AWS's limits.
     #[error("{0}")]
     Limit(String),

@@ -13,7 +13,16 @@ pub fn template(properties: &Value) -> String {
     for (name, value) in properties.as_object().expect("properties") {
         all[name] = value.clone();
     }
-    let attributes = ["Name", "AggregatorName", "EventBusName", "EventBusArn", "ScheduleGroupName", "StackSetName"];
+    let attributes = [
+        "Name",
+        "AggregatorName",
+        "EventBusName",
+        "EventBusArn",
+        "ScheduleGroupName",
+        "StackSetName",
+        "RolloutPending",
+        "FailedInstances",
+    ];
     let outputs: serde_json::Map<_, _> = attributes
         .iter()
         .map(|name| ((*name).to_owned(), json!({"Value": {"Fn::GetAtt": ["ImageCleanup", name]}})))

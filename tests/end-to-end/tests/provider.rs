@@ -448,3 +448,283 @@ fn a_deletion_that_fails_in_an_account_names_it_and_succeeds_once_it_is_mended()
     assert_eq!(left, [] as [Item; 0]);
     assert_healthy(&organization);
 }
+
+/// The regions in which reads of both functions that look at images do not count as pulls.
+fn excluded(organization: &Organization) -> BTreeSet<String> {
+    let inventory = organization.inventory();
+    let of = |function: &str| -> BTreeSet<String> {
+        let role = format!("role/ecr-cleanup-{function}-");
+        let listed = inventory.iter().filter(|item| item.listed_by == "ecr:ListPullTimeUpdateExclusions");
+        listed.filter(|item| item.name.contains(&role)).map(|item| item.region.to_string()).collect()
+    };
+    of("check-images").intersection(&of("sweep")).cloned().collect()
+}
+
+#[test]
+fn looking_at_images_counts_as_a_pull_in_no_region_of_the_workloads() {
+    let organization = hub();
+    assert_eq!(excluded(&organization), BTreeSet::from([REGIONS[0].to_owned()]), "the hub's template");
+    let mut properties = accounts(&BOTH, &REGIONS);
+    organization.create_stack(CLEANUP_STACK, &template(&properties), &[]).expect_status("CREATE_COMPLETE");
+    let both: BTreeSet<_> = REGIONS.iter().map(|region| (*region).to_owned()).collect();
+    assert_eq!(excluded(&organization), both);
+    // Another EcrCleanup lives by the same exclusion.
+    let mut other = accounts(&BOTH, &REGIONS);
+    other["Name"] = json!("other");
+    organization.create_stack("other", &template(&other), &[]).expect_status("CREATE_COMPLETE");
+    organization.delete_stack(CLEANUP_STACK).expect_status("DELETE_COMPLETE");
+    assert_eq!(excluded(&organization), both);
+    organization.delete_stack("other").expect_status("DELETE_COMPLETE");
+    assert_eq!(excluded(&organization), BTreeSet::from([REGIONS[0].to_owned()]));
+    // A region that an update takes away.
+    organization.create_stack(CLEANUP_STACK, &template(&properties), &[]).expect_status("CREATE_COMPLETE");
+    properties["Workloads"]["Regions"] = json!(REGIONS[..1]);
+    organization.update_stack(CLEANUP_STACK, &template(&properties), &[]).expect_status("UPDATE_COMPLETE");
+    assert_eq!(excluded(&organization), BTreeSet::from([REGIONS[0].to_owned()]));
+    assert_healthy(&organization);
+}
+
+/// What the hub's rules hand to the functions, and who may put events on the bus.
+fn in_force(organization: &Organization) -> Value {
+    let input = json!({"GroupName": PART, "Name": "sweep"});
+    let sweep = organization.call(&organization.hub, organization.home(), "scheduler", "GetSchedule", input);
+    let call = |operation, input| organization.call(&organization.hub, organization.home(), "events", operation, input);
+    let targets =
+        |rule: &str| call("ListTargetsByRule", json!({"EventBusName": PART, "Rule": rule}))["Targets"].clone();
+    json!([
+        call("DescribeEventBus", json!({"Name": PART}))["Policy"],
+        call("ListRules", json!({"EventBusName": PART}))["Rules"],
+        targets(&format!("{PART}-checks")),
+        targets(&format!("{PART}-task-definitions")),
+        targets(&format!("{PART}-sweeps")),
+        sweep["ScheduleExpression"],
+        instances(organization),
+    ])
+}
+
+#[test]
+fn every_property_changes_in_both_directions_and_nothing_else_is_touched() {
+    let organization = hub();
+    let before = accounts(&BOTH[..1], &REGIONS[..1]);
+    organization.create_stack(CLEANUP_STACK, &template(&before), &[]).expect_status("CREATE_COMPLETE");
+    let begun = in_force(&organization);
+    let of_settings = "events:PutTargets";
+    let workloads = |ids: &[&str], regions: &[&str]| accounts(ids, regions)["Workloads"].clone();
+    // What changes, and which calls that needs, there and back.
+    let table: [(&str, Value, &[&str]); 21] = [
+        ("SweepSchedule", json!("rate(2 days)"), &["scheduler:UpdateSchedule"]),
+        ("NeverDeployedImages", json!("Keep"), &[of_settings]),
+        ("NeverDeployedAfterHours", json!(500), &[of_settings]),
+        ("UntaggedImages", json!("Check"), &[of_settings]),
+        ("ActiveRevisionsPerFamily", json!(3), &[of_settings]),
+        ("ServiceOnlyFamilies", json!(["web"]), &[of_settings]),
+        ("RollbackWindowHours", json!(72), &[of_settings]),
+        ("DryRun", json!(true), &[of_settings]),
+        ("KeepNewestImages", json!(3), &[of_settings]),
+        ("KeepTagPatterns", json!(["v*"]), &[of_settings]),
+        ("KeepPulledWithinHours", json!(100), &[of_settings]),
+        ("UncoveredAccounts", json!(["444444444444"]), &[of_settings]),
+        ("OutsidePullers", json!("Ignore"), &[of_settings]),
+        ("Action", json!("Archive"), &[of_settings]),
+        ("OptInTag", json!({"Key": "ecr-cleanup", "Value": "please"}), &[of_settings]),
+        ("ServiceTimeout", json!(1800), &[]),
+        ("ProviderVersion", json!("9.9.9"), &[]),
+        ("Rollout", json!({"MaxConcurrentPercentage": 10}), &[]),
+        ("Rollout", json!({"ManagedExecution": false}), &["cloudformation:UpdateStackSet"]),
+        (
+            "Workloads",
+            workloads(&BOTH, &REGIONS[..1]),
+            &[
+                "cloudformation:CreateStackInstances",
+                "cloudformation:DeleteStackInstances",
+                "config:PutConfigurationAggregator",
+                "events:PutPermission",
+            ],
+        ),
+        (
+            "Workloads",
+            workloads(&BOTH[..1], &REGIONS),
+            &[
+                "cloudformation:CreateStackInstances",
+                "cloudformation:DeleteStackInstances",
+                "ecr:DeregisterPullTimeUpdateExclusion",
+                "ecr:RegisterPullTimeUpdateExclusion",
+                of_settings,
+            ],
+        ),
+    ];
+    for (property, value, calls) in table {
+        let mut after = before.clone();
+        after[property] = value.clone();
+        organization.aws.world().clear_calls();
+        organization.update_stack(CLEANUP_STACK, &template(&after), &[]).expect_status("UPDATE_COMPLETE");
+        let changed = in_force(&organization);
+        assert_eq!(changed == begun, !calls.iter().any(|call| !call.contains("UpdateStackSet")), "{property}");
+        organization.update_stack(CLEANUP_STACK, &template(&before), &[]).expect_status("UPDATE_COMPLETE");
+        assert_eq!(in_force(&organization), begun, "{property}, back from {value}");
+        let resumption = |call: &String| call == "scheduler:CreateSchedule";
+        let made: BTreeSet<_> = changes(&organization).into_iter().filter(|call| !resumption(call)).collect();
+        assert_eq!(made, calls.iter().map(|call| (*call).to_owned()).collect(), "{property}: {value}");
+    }
+    assert_healthy(&organization);
+}
+
+#[test]
+fn a_rollback_ends_where_the_update_began() {
+    let organization = hub();
+    let before = accounts(&BOTH[..1], &REGIONS);
+    organization.create_stack(CLEANUP_STACK, &template(&before), &[]).expect_status("CREATE_COMPLETE");
+    let (parts, inventory) = (in_force(&organization), organization.inventory());
+    let mut after = accounts(&BOTH[1..], &REGIONS[..1]);
+    after["RollbackWindowHours"] = json!(72);
+    after["DryRun"] = json!(true);
+    // What comes after the EcrCleanup fails, when all of it was changed.
+    let mut broken: Value = serde_json::from_str(&template(&after)).expect("JSON");
+    broken["Resources"]["Late"] = json!({
+        "Type": "AWS::SQS::Queue", "DependsOn": "ImageCleanup", "Properties": {"QueueName": "not a queue's name"},
+    });
+    organization.update_stack(CLEANUP_STACK, &broken.to_string(), &[]).expect_status("UPDATE_ROLLBACK_COMPLETE");
+    assert_eq!(in_force(&organization), parts);
+    // Stacks of instances have random names, task definitions a new revision, and authorizations are retained.
+    let names = |items: BTreeSet<Item>| -> BTreeSet<String> {
+        let random = ["cloudformation:DescribeStacks", "config:DescribeAggregationAuthorizations"];
+        let items = items.into_iter().filter(|item| !random.contains(&item.listed_by.as_str()));
+        items.map(|item| item.name.split("-probe:").next().unwrap_or_default().to_owned()).collect()
+    };
+    assert_eq!(names(organization.inventory()), names(inventory));
+    assert_healthy(&organization);
+}
+
+/// The properties of each version that was ever published, in the order of their history, as CloudFormation still holds them.
+fn every_earlier_shape() -> [Value; 3] {
+    let mut first = accounts(&BOTH, &REGIONS);
+    first["OptInTag"] = json!({"Key": "ecr-cleanup"});
+    first["RollbackWindowHours"] = json!(48);
+    first["DryRun"] = json!(false);
+    first["KeepNewestImages"] = json!(1);
+    first["KeepTagPatterns"] = json!(["release-*"]);
+    first["ServiceTimeout"] = json!(3600);
+    let mut second = first.clone();
+    second["KeepPulledWithinHours"] = json!(72);
+    second["UncoveredAccounts"] = json!(["444444444444"]);
+    second["OutsidePullers"] = json!("Keep");
+    second["Action"] = json!("Delete");
+    let mut third = second.clone();
+    third["SweepSchedule"] = json!("rate(2 days)");
+    third["NeverDeployedImages"] = json!("Keep");
+    third["NeverDeployedAfterHours"] = json!(400);
+    third["UntaggedImages"] = json!("Keep");
+    third["ActiveRevisionsPerFamily"] = json!(2);
+    third["ServiceOnlyFamilies"] = json!(["web"]);
+    [first, second, third]
+}
+
+#[test]
+fn a_new_version_brings_an_ecr_cleanup_of_every_earlier_shape_along() {
+    for mut properties in every_earlier_shape() {
+        let organization = hub();
+        properties["ProviderVersion"] = json!("0.0.1");
+        organization.create_stack(CLEANUP_STACK, &template(&properties), &[]).expect_status("CREATE_COMPLETE");
+        let parts = in_force(&organization);
+        // What an earlier version made: a rule that is no more, another form of the settings, a stack set of an earlier
+        // template, an aggregator of fewer accounts.
+        let call = |service, operation, input| {
+            organization.call(&organization.hub, organization.home(), service, operation, input)
+        };
+        let former = format!("{PART}-former");
+        let pattern = json!({"source": ["ecr-cleanup"]}).to_string();
+        call("events", "PutRule", json!({"EventBusName": PART, "Name": former, "EventPattern": pattern}));
+        let queue = "arn:aws:sqs:eu-west-1:111111111111:ecr-cleanup-check-images";
+        let targets = json!([{"Id": "queue", "Arn": queue}]);
+        call("events", "PutTargets", json!({"EventBusName": PART, "Rule": former, "Targets": targets}));
+        call(
+            "events",
+            "PutTargets",
+            json!({"EventBusName": PART, "Rule": format!("{PART}-checks"), "Targets": targets}),
+        );
+        call("events", "RemovePermission", json!({"EventBusName": PART, "RemoveAllPermissions": true}));
+        let sources = json!([{"AccountIds": ["111111111111"], "AllAwsRegions": true}]);
+        let aggregator = json!({"ConfigurationAggregatorName": PART, "AccountAggregationSources": sources});
+        call("config", "PutConfigurationAggregator", aggregator);
+        call(
+            "cloudformation",
+            "DeleteStackInstances",
+            json!({
+                "StackSetName": PART, "Accounts": [BOTH[1]], "Regions": [REGIONS[1]], "RetainStacks": "false",
+            }),
+        );
+        organization.minutes(10);
+        properties["ProviderVersion"] = json!("0.0.2");
+        organization.update_stack(CLEANUP_STACK, &template(&properties), &[]).expect_status("UPDATE_COMPLETE");
+        assert_eq!(in_force(&organization), parts);
+        let aggregators = call("config", "DescribeConfigurationAggregators", json!({}));
+        let source = &aggregators["ConfigurationAggregators"][0]["AccountAggregationSources"][0]["AccountIds"];
+        assert_eq!(*source, json!(["111111111111", BOTH[0], BOTH[1]]));
+        assert_healthy(&organization);
+    }
+}
+
+#[test]
+fn what_a_template_retains_stays_with_everything_in_it() {
+    let organization = installed();
+    let mut retained: Value = serde_json::from_str(&template(&accounts(&BOTH, &REGIONS))).expect("JSON");
+    retained["Resources"]["ImageCleanup"]["DeletionPolicy"] = json!("Retain");
+    retained["Description"] = json!("Keeps its EcrCleanup.");
+    organization.update_stack(CLEANUP_STACK, &retained.to_string(), &[]).expect_status("UPDATE_COMPLETE");
+    let before = organization.inventory();
+    organization.aws.world().clear_calls();
+    organization.delete_stack(CLEANUP_STACK).expect_status("DELETE_COMPLETE");
+    let gone: Vec<_> = before.difference(&organization.inventory()).map(|item| item.listed_by.clone()).collect();
+    assert_eq!(gone, ["cloudformation:DescribeStacks"], "only the user's stack");
+    assert_eq!(changes(&organization), [] as [String; 0]);
+    let image = dropped_image(&organization, "v1");
+    organization.hours(26);
+    assert!(!organization.has(&image), "it works on");
+}
+
+#[test]
+fn a_create_that_finds_parts_of_its_own_adopts_them() {
+    let organization = hub();
+    // The first run makes the schedule group and the bus and dies; CloudFormation has no id of anything.
+    let mut made = false;
+    organization.aws.world().add_fault_plan(move |call| {
+        let strikes = call.operation == "PutPermission" && !std::mem::replace(&mut made, true);
+        strikes.then_some(simulated_aws::Fault::CrashAfter)
+    });
+    organization
+        .create_stack(CLEANUP_STACK, &template(&accounts(&BOTH, &REGIONS)), &[])
+        .expect_status("CREATE_COMPLETE");
+    let made = |operation: &str| {
+        let world = organization.aws.world();
+        world.calls().iter().filter(|call| call.operation == operation && call.outcome.is_ok()).count()
+    };
+    assert_eq!(made("CreateEventBus"), 1);
+    assert_eq!(instances(&organization), current(&["111111111111", BOTH[0], BOTH[1]], &REGIONS));
+}
+
+#[test]
+fn both_sides_of_a_replacement_live_until_the_former_is_deleted() {
+    let organization = installed();
+    let mut properties = accounts(&BOTH, &REGIONS);
+    properties["Name"] = json!("main");
+    let mut seen_together = false;
+    let input = json!({"StackName": CLEANUP_STACK, "TemplateBody": template(&properties)});
+    organization.call(&organization.hub, organization.home(), "cloudformation", "UpdateStack", input);
+    for _ in 0..60 {
+        organization.aws.advance(SignedDuration::from_secs(10));
+        let sets: Vec<_> = organization
+            .inventory()
+            .into_iter()
+            .filter(|item| item.listed_by == "cloudformation:ListStackSets")
+            .collect();
+        seen_together |= sets.len() == 2 && instances(&organization).len() == 6;
+    }
+    assert!(seen_together);
+    let sets = organization.inventory().into_iter().filter(|item| item.listed_by == "cloudformation:ListStackSets");
+    assert_eq!(sets.map(|item| item.name).collect::<Vec<_>>(), ["ecr-cleanup-main-accounts"]);
+    organization.hours(6);
+    let image = dropped_image(&organization, "v1");
+    organization.hours(26);
+    assert!(!organization.has(&image));
+    assert_healthy(&organization);
+}

@@ -94,6 +94,15 @@ pub(crate) fn read(world: &mut World, request: &WireRequest) -> Result<Incoming,
     let Some(account) = principal.account().cloned() else {
         return Err(refuse(&ServiceError::new("InvalidSignatureException", "a service has no credentials")));
     };
+    if world.is_disabled(&account, &region) {
+        // Outside the regions that an account has enabled nobody knows its credentials.
+        let code = match protocol {
+            Protocol::Query { .. } => "InvalidClientTokenId",
+            _ => "UnrecognizedClientException",
+        };
+        let message = "The security token included in the request is invalid.";
+        return Err(refuse(&ServiceError::new(code, message).with_status(403)));
+    }
     let found = match protocol {
         Protocol::AwsJson { target_prefix, .. } => aws_json::read(&registry, scope.service, target_prefix, request),
         Protocol::RestJson => rest_json::read(&registry, scope.service, request),

@@ -1,6 +1,6 @@
 //! The state of everything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -55,6 +55,7 @@ pub struct World {
     credentials: BTreeMap<String, IssuedCredentials>,
     functions: BTreeMap<String, Function>,
     accounts: BTreeMap<AccountId, ()>,
+    disabled_regions: BTreeSet<(AccountId, Region)>,
     next_id: u64,
     /// Everything random comes from here.
     pub(crate) rng: fastrand::Rng,
@@ -95,6 +96,7 @@ impl World {
             credentials: BTreeMap::new(),
             functions: BTreeMap::new(),
             accounts: BTreeMap::new(),
+            disabled_regions: BTreeSet::new(),
             next_id: 0,
             rng: fastrand::Rng::with_seed(seed),
             behaviours: Behaviours::default(),
@@ -143,6 +145,22 @@ impl World {
     /// Whether the account exists.
     pub fn has_account(&self, account: &AccountId) -> bool {
         self.accounts.contains_key(account)
+    }
+
+    /// Makes a region one that the account has not enabled, or enables it again. Only opt-in regions can be disabled in AWS; here
+    /// any can.
+    pub fn disable_region(&mut self, account: &AccountId, region: &Region, disabled: bool) {
+        let place = (account.clone(), region.clone());
+        if disabled {
+            self.disabled_regions.insert(place);
+        } else {
+            self.disabled_regions.remove(&place);
+        }
+    }
+
+    /// Whether the account has not enabled the region.
+    pub(crate) fn is_disabled(&self, account: &AccountId, region: &Region) -> bool {
+        self.disabled_regions.contains(&(account.clone(), region.clone()))
     }
 
     /// Every account, in order.

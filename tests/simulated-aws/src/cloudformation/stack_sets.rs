@@ -236,7 +236,8 @@ pub(super) fn operations() -> Vec<Operation> {
             world.call(&call.account, &call.region, "organizations", "EnableAWSServiceAccess", input)?;
             Ok(json!({}))
         }),
-        anywhere!("DescribeOrganizationsAccess", &["CallAs"], |world, call, _| {
+        anywhere!("DescribeOrganizationsAccess", &["CallAs"], |world, call, input| {
+            home(world, call, input)?;
             let enabled = world.organization_of(&call.account).is_some_and(|found| found.trusts(TRUSTED_SERVICE));
             Ok(json!({"Status": if enabled { "ENABLED" } else { "DISABLED" }}))
         }),
@@ -665,12 +666,18 @@ fn go_on(world: &mut World, key: &Key, id: &str) {
         }
         let tolerance = operation.tolerance();
         let too_many = operation.failed.values().any(|failed| *failed > tolerance);
-        if too_many || operation.status == "STOPPING" {
-            for at in std::mem::take(&mut operation.todo) {
-                operation
-                    .results
-                    .insert(at, ("CANCELLED", "Cancelled since failure tolerance has exceeded".to_owned()));
+        if (too_many || operation.status == "STOPPING") && !operation.todo.is_empty() {
+            let reason = if too_many { "Cancelled since failure tolerance has exceeded" } else { "Cancelled by user" };
+            let cancelled = std::mem::take(&mut operation.todo);
+            operation.results.extend(cancelled.iter().map(|at| (at.clone(), ("CANCELLED", reason.to_owned()))));
+            let Some(set) = world.cloudformation.stack_sets.sets.get_mut(key) else { return };
+            for at in &cancelled {
+                if let Some(instance) = set.instances.get_mut(at) {
+                    (instance.status, instance.detailed) = ("OUTDATED", "CANCELLED");
+                    instance.reason = reason.to_owned();
+                }
             }
+            continue;
         }
         if operation.todo.is_empty() && operation.running == 0 {
             operation.status = match (too_many, operation.status) {
@@ -775,14 +782,18 @@ fn try_instance(world: &mut World, key: &Key, id: &str, at: &(AccountId, Region)
         .organization_of(&at.0)
         .and_then(|organization| organization.members().get(&at.0))
         .is_some_and(|member| member.status == AccountStatus::Suspended);
+    let Some(operation) = operation_mut(world, key, id) else { return Ok(()) };
+    let (action, retain) = (operation.action, operation.retain);
     if suspended {
-        return Err(End::Skipped);
+        // Nobody has to enter the account to forget its stack.
+        return Err(if action == "DELETE" && retain { End::Done } else { End::Skipped });
+    }
+    if world.is_disabled(&at.0, &at.1) {
+        return Err(End::Failed(format!("Region {} is not enabled in account {}", at.1, at.0)));
     }
     if let Some(reason) = world.cloudformation.stack_sets.failing.get(&at.0) {
         return Err(End::Failed(reason.clone()));
     }
-    let Some(operation) = operation_mut(world, key, id) else { return Ok(()) };
-    let (action, retain) = (operation.action, operation.retain);
     let ended: stack::Ended = {
         let (key, id, at) = (key.clone(), id.to_owned(), at.clone());
         Box::new(move |world, done, reason| {
