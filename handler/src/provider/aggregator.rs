@@ -97,14 +97,11 @@ pub(super) async fn remove(client: &Client, identity: &Identity) -> Result<Progr
         Ok(Some(_)) => {
             match client.delete_configuration_aggregator().configuration_aggregator_name(&name).send().await {
                 Ok(_) => Ok(Progress::Stepped),
-                Err(error)
-                    if error
-                        .as_service_error()
-                        .is_some_and(|error| error.is_no_such_configuration_aggregator_exception()) =>
-                {
-                    Ok(Progress::Done)
-                }
-                Err(error) => Err(failed("config:DeleteConfigurationAggregator", &name)(error)),
+                // IAM knows no tags of an aggregator that is gone, and refuses: whether it is gone tells the next look.
+                Err(error) => match observe(client, identity).await {
+                    Ok(None) => Ok(Progress::Done),
+                    _ => Err(failed("config:DeleteConfigurationAggregator", &name)(error)),
+                },
             }
         }
     }
