@@ -410,7 +410,7 @@ impl CheckImages {
             }
         }
         Landscape {
-            runners: runners.into(),
+            runners: runners.map(|runners| runners.iter().collect()).into(),
             other_users: other_users.into(),
             live: live.into_iter().map(|(place, services)| (place, services.into())).collect(),
             revisions_run,

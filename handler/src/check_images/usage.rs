@@ -114,11 +114,45 @@ pub enum RevisionImages {
     NoSuchRevision,
 }
 
+/// What runs task definitions, by what it runs: there are thousands of them, and each repository asks for a few.
+#[derive(Debug, Clone, Default)]
+pub struct Runners(BTreeMap<TaskDefinitionArn, Use>);
+
+impl Runners {
+    /// What runs a revision; of several the first.
+    fn of(&self, arn: &TaskDefinitionArn) -> Option<&Use> {
+        self.0.get(arn)
+    }
+}
+
+impl<'a> FromIterator<&'a Runner> for Runners {
+    fn from_iter<T: IntoIterator<Item = &'a Runner>>(runners: T) -> Self {
+        let mut all = Self::default();
+        all.extend(runners);
+        all
+    }
+}
+
+impl<'a> Extend<&'a Runner> for Runners {
+    fn extend<T: IntoIterator<Item = &'a Runner>>(&mut self, runners: T) {
+        for runner in runners {
+            for arn in &runner.task_definitions {
+                self.0.entry(arn.clone()).or_insert_with(|| Use {
+                    account: runner.account.clone(),
+                    region: runner.region.clone(),
+                    resource: runner.resource.clone(),
+                    how: format!("this {} runs {arn}", runner.resource_type),
+                });
+            }
+        }
+    }
+}
+
 /// Everything that was seen of the use of images, for all repositories of a batch.
 #[derive(Debug, Clone)]
 pub struct Landscape {
     /// What runs task definitions, over everything that is aggregated.
-    pub runners: Found<Vec<Runner>>,
+    pub runners: Found<Runners>,
     /// Users outside ECS.
     pub other_users: Found<Vec<OtherUser>>,
     /// The live services of each place that was asked.
@@ -212,17 +246,7 @@ pub fn usage(
     let other_users = known(&landscape.other_users)?;
     let mut usage = Usage { uses: BTreeMap::new(), pinned: Ok(BTreeMap::new()), last_named: BTreeMap::new() };
 
-    let mut run: BTreeMap<&TaskDefinitionArn, Use> = BTreeMap::new();
-    for runner in runners {
-        for arn in &runner.task_definitions {
-            run.entry(arn).or_insert_with(|| Use {
-                account: runner.account.clone(),
-                region: runner.region.clone(),
-                resource: runner.resource.clone(),
-                how: format!("this {} runs {arn}", runner.resource_type),
-            });
-        }
-    }
+    let mut live_deployments: BTreeMap<&TaskDefinitionArn, Use> = BTreeMap::new();
     for place in may_pull {
         let live = match landscape.live.get(place) {
             Some(live) => known(live)?,
@@ -230,7 +254,7 @@ pub fn usage(
         };
         for service in live {
             for arn in &service.task_definitions {
-                run.entry(arn).or_insert_with(|| Use {
+                live_deployments.entry(arn).or_insert_with(|| Use {
                     account: place.0.clone(),
                     region: place.1.clone(),
                     resource: service.service.clone(),
@@ -245,12 +269,17 @@ pub fn usage(
         }
     }
 
+    let run = |arn: &TaskDefinitionArn| runners.of(arn).or_else(|| live_deployments.get(arn));
     for revision in revisions {
         for reference in &revision.images {
             for digest in named.meant_by(reference) {
                 if let Some(captured) = revision.captured_at {
                     let latest = usage.last_named.entry(digest.clone()).or_insert(captured);
                     *latest = captured.max(*latest);
+                }
+                // One user is enough to keep an image, and there may be thousands.
+                if usage.uses.contains_key(digest) {
+                    continue;
                 }
                 let used = match revision.status {
                     RevisionStatus::Active => Some(Use {
@@ -259,18 +288,22 @@ pub fn usage(
                         resource: revision.arn.to_string(),
                         how: format!("this task definition is ACTIVE and names {reference}"),
                     }),
-                    RevisionStatus::Inactive => run.get(&revision.arn).cloned(),
+                    RevisionStatus::Inactive => run(&revision.arn).cloned(),
                 };
                 if let Some(used) = used {
-                    usage.uses.entry(digest.clone()).or_default().push(used);
+                    usage.uses.insert(digest.clone(), vec![used]);
                 }
             }
         }
     }
     // What runs may name the image although no query found its revision: it may be gone from Config.
     let found: BTreeSet<&TaskDefinitionArn> = revisions.iter().map(|revision| &revision.arn).collect();
-    for (arn, used) in run.iter().filter(|(arn, _)| !found.contains(**arn)) {
-        match landscape.revisions_run.get(*arn) {
+    // Where nobody may pull, no such revision was read.
+    let everywhere = runners.0.iter().filter(|_| !may_pull.is_empty());
+    let live_only =
+        live_deployments.iter().filter(|(arn, _)| runners.of(arn).is_none()).map(|(arn, used)| (*arn, used));
+    for (arn, used) in everywhere.chain(live_only).filter(|(arn, _)| !found.contains(arn)) {
+        match landscape.revisions_run.get(arn) {
             Some(Ok(RevisionImages::Named(images))) => {
                 for digest in images.iter().flat_map(|reference| named.meant_by(reference)) {
                     usage.uses.entry(digest.clone()).or_default().push(used.clone());

@@ -76,7 +76,7 @@ fn told_apart(rows: Vec<rows::Seen>) -> (Vec<Runner>, Vec<OtherUser>, Vec<Revisi
 /// Without live deployments, which a sweep does not ask for.
 fn landscape(runners: Vec<Runner>, other_users: Vec<OtherUser>) -> Landscape {
     Landscape {
-        runners: Found::Known(runners),
+        runners: Found::Known(runners.iter().collect()),
         other_users: Found::Known(other_users),
         live: BTreeMap::new(),
         revisions_run: BTreeMap::new(),

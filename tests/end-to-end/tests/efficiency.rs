@@ -9,7 +9,7 @@ use handler::check_images::evidence::{
     Participation, Presence, Relations, StorageStatus,
 };
 use handler::check_images::policy::{Policy, RepositorySettings};
-use handler::check_images::usage::{Landscape, Named, Place, Revision, RevisionStatus, usage};
+use handler::check_images::usage::{Landscape, Named, Place, Revision, RevisionStatus, Runners, usage};
 use handler::check_images::verdict::{Verdict, judge};
 use handler::image::Digest;
 use handler::repository::Repository;
@@ -147,7 +147,7 @@ fn deciding_over_ten_thousand_rows_takes_no_time_worth_speaking_of() {
         })
         .collect();
     let landscape = Landscape {
-        runners: Found::Known(Vec::new()),
+        runners: Found::Known(Runners::default()),
         other_users: Found::Known(Vec::new()),
         live: BTreeMap::from([(place.clone(), Found::Known(Vec::new()))]),
         revisions_run: BTreeMap::new(),

@@ -55,7 +55,7 @@ fn revision(number: u32, status: RevisionStatus, image: &str) -> Revision {
 /// Nothing runs, and everything was asked.
 fn quiet() -> Landscape {
     Landscape {
-        runners: Found::Known(vec![]),
+        runners: Found::Known([].iter().collect()),
         other_users: Found::Known(vec![]),
         live: BTreeMap::from([(place(), Found::Known(vec![]))]),
         revisions_run: BTreeMap::new(),
@@ -121,7 +121,8 @@ fn an_inactive_revision_is_a_use_only_while_something_runs_it() {
     assert_eq!(unused.last_named.get(&digest(1)), Some(&Timestamp::from_second(1).unwrap()));
 
     for resource_type in ["AWS::ECS::Service", "AWS::ECS::TaskSet", "AWS::Events::Rule"] {
-        let landscape = Landscape { runners: Found::Known(vec![runner(resource_type, arn(1))]), ..quiet() };
+        let landscape =
+            Landscape { runners: Found::Known([runner(resource_type, arn(1))].iter().collect()), ..quiet() };
         assert_eq!(used(&seen(&revisions, &landscape).unwrap()), [1], "{resource_type}");
     }
 }
@@ -130,7 +131,7 @@ fn an_inactive_revision_is_a_use_only_while_something_runs_it() {
 fn a_revision_that_is_run_and_gone_from_config_has_to_be_read_where_it_may_pull() {
     let landscape = |task_definition: TaskDefinitionArn, read: Option<Result<RevisionImages, Because>>| Landscape {
         revisions_run: read.into_iter().map(|read| (task_definition.clone(), read)).collect(),
-        runners: Found::Known(vec![runner("AWS::Events::Rule", task_definition)]),
+        runners: Found::Known([runner("AWS::Events::Rule", task_definition)].iter().collect()),
         ..quiet()
     };
     let named = || Some(Ok(RevisionImages::Named(vec![reference(":v1")])));
@@ -285,8 +286,9 @@ prop_compose! {
             })
             .into_iter()
             .collect();
+        let running: Vec<Runner> = run.into_iter().map(|number| runner("AWS::ECS::Service", arn(number))).collect();
         let landscape = Landscape {
-            runners: Found::Known(run.into_iter().map(|number| runner("AWS::ECS::Service", arn(number))).collect()),
+            runners: Found::Known(running.iter().collect()),
             other_users: Found::Known(other),
             live: BTreeMap::from([(place(), Found::Known(live))]),
             revisions_run: (1..9)
@@ -306,7 +308,7 @@ proptest! {
         let before: BTreeSet<u64> = used(&seen(&revisions, &landscape).unwrap()).into_iter().collect();
         revisions.push(revision(8, if active { RevisionStatus::Active } else { RevisionStatus::Inactive }, &name));
         if let Found::Known(runners) = &mut landscape.runners {
-            runners.push(runner("AWS::ECS::Service", arn(runs)));
+            runners.extend([&runner("AWS::ECS::Service", arn(runs))]);
         }
         let after: BTreeSet<u64> = used(&seen(&revisions, &landscape).unwrap()).into_iter().collect();
         prop_assert!(before.is_subset(&after), "{:?} became {:?}", before, after);
