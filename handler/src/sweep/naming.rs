@@ -15,8 +15,8 @@ use crate::settings::Settings;
 /// Everything is asked for at once if it takes at most so many pages, however few repositories there are.
 const FEW_PAGES: usize = 12;
 
-/// Everything is asked for at once only if it takes at most so many pages: a page of a hundred revisions is some 60 KB.
-const MANY_PAGES: usize = 1000;
+/// Everything is asked for at once only if it takes at most so many pages: a hundred revisions are some 60 KB.
+const MANY_PAGES: usize = 2000;
 
 /// What was seen.
 pub(super) struct Seen {
