@@ -29,6 +29,7 @@
 //!   on `*`, for workloads that are an organization.
 //! - `sts:AssumeRole` on `arn:*:iam::*:role/ecr-cleanup-*` (the evidence roles).
 //! - `scheduler:CreateSchedule`, `GetSchedule`, `UpdateSchedule`, `DeleteSchedule` on `schedule/ecr-cleanup-*/check-*`,
+//!   `scheduler:ListSchedules` on `schedule/ecr-cleanup-*/*`,
 //!   `iam:PassRole` on the schedules' role to `scheduler.amazonaws.com`.
 //! - `events:PutEvents` on the buses `ecr-cleanup-*`.
 //! - `sqs:ReceiveMessage`, `sqs:DeleteMessage`, `sqs:GetQueueAttributes` on its queue, and its log group.
@@ -41,6 +42,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+use futures::StreamExt as _;
 use futures::lock::Mutex;
 use jiff::{SignedDuration, Timestamp};
 
@@ -93,6 +95,9 @@ const ORPHANS_AFTER: SignedDuration = SignedDuration::from_hours(1);
 
 /// So many uncovered accounts are named beside their number; the outcomes of the images concerned name the others.
 const NAMED_ACCOUNTS: usize = 20;
+
+/// So many schedules are asked for at a time.
+const PARALLEL: usize = 8;
 
 /// The longest such delay.
 const LONGEST_DELAY: SignedDuration = SignedDuration::from_hours(24);
@@ -453,6 +458,8 @@ impl CheckImages {
                 .iter()
                 .map(|deletion| (deletion.image().digest.clone(), deletion.image().tags.iter().cloned().collect()))
                 .collect();
+            let deletions =
+                self.heed_events(settings, repository, participation, deletions, checks, &mut postponed).await;
             let ecr = self.clients.ecr(&repository.registry.region);
             let opt_in = &settings.opt_in_tag;
             let deleted = match settings.action {
@@ -518,6 +525,51 @@ impl CheckImages {
             }
         }
         outcomes
+    }
+
+    /// Puts off the deletion of images that no event asked to check, where an event did ask for another check that is still
+    /// pending: its schedule may know of a change that nothing else tells any more, since the task definition is gone.
+    async fn heed_events(
+        &self,
+        settings: &Settings,
+        repository: &Repository,
+        participation: &Participation,
+        deletions: Vec<Deletion>,
+        checks: &BTreeMap<Digest, Due>,
+        postponed: &mut Vec<(Digest, Vec<Tag>, Postponement)>,
+    ) -> Vec<Deletion> {
+        let policy = match participation {
+            Participation::In(own) => Policy::of(settings).with(own),
+            _ => Policy::of(settings),
+        };
+        let asked = deletions.into_iter().map(async |deletion| {
+            let digest = deletion.image().digest.clone();
+            if checks.get(&digest).is_some_and(|due| due.candidacy.named) {
+                return (deletion, Ok(None));
+            }
+            let image = ImageId { repository: repository.clone(), digest };
+            let known = checks::known_change(self.clients.scheduler(), settings, &image).await;
+            (deletion, known)
+        });
+        let asked: Vec<_> = futures::stream::iter(asked).buffered(PARALLEL).collect().await;
+        let mut heeded = Vec::new();
+        for (deletion, known) in asked {
+            let why = match known {
+                Ok(known) => known.and_then(|change| verdict::too_early_after(change, &policy, self.clock.now())),
+                Err(error) => {
+                    let text = format!("whether an event asked for its check is not known: {}", Causes(&error));
+                    Some(Postponement::Missing(vec![Because::new(Gap::Message, text)]))
+                }
+            };
+            match why {
+                None => heeded.push(deletion),
+                Some(postponement) => {
+                    let tags = deletion.image().tags.iter().cloned().collect();
+                    postponed.push((deletion.image().digest.clone(), tags, postponement));
+                }
+            }
+        }
+        heeded
     }
 
     /// Before an image is deleted that has children or attachments, has those checked later: when the function dies in between,

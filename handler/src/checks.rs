@@ -485,6 +485,39 @@ pub async fn cancel(
     }
 }
 
+/// The latest change that the pending checks of an image know of, if it has any.
+///
+/// # Errors
+/// A call failed, or a check cannot be read.
+pub async fn known_change(
+    scheduler: &aws_sdk_scheduler::Client,
+    settings: &Settings,
+    image: &ImageId,
+) -> Result<Option<Timestamp>, ScheduleError> {
+    let group = &settings.schedule_group_name;
+    // Every generation begins with the name of the first, and there are few.
+    let prefix = schedule_name(image, 1);
+    let listed = scheduler.list_schedules().group_name(group).name_prefix(&prefix).send().await;
+    let listed =
+        listed.map_err(|error| ScheduleError::Call(failure_text("scheduler:ListSchedules", &prefix, &error)))?;
+    let mut latest = None;
+    for name in listed.schedules().iter().filter_map(|schedule| schedule.name()) {
+        let found = match scheduler.get_schedule().group_name(group).name(name).send().await {
+            Ok(found) => found,
+            Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception()) => {
+                continue;
+            }
+            Err(error) => return Err(ScheduleError::Call(failure_text("scheduler:GetSchedule", name, &error))),
+        };
+        let due = found.target().and_then(Target::input).map(serde_json::from_str::<CheckDue>);
+        match due {
+            Some(Ok(due)) => latest = latest.max(Some(due.last_change)),
+            _ => return Err(ScheduleError::Call(format!("the schedule {name} is no check that can be read"))),
+        }
+    }
+    Ok(latest)
+}
+
 fn existing(found: &GetScheduleOutput, now: Timestamp) -> Existing {
     let input = found.target().and_then(Target::input);
     Existing::of(found.schedule_expression(), input, now)

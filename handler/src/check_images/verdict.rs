@@ -363,6 +363,13 @@ pub fn prospect(evidence: &Evidence, policy: &Policy, now: Timestamp) -> Prospec
     if now < until { Prospect::TooEarly } else { Prospect::Candidate }
 }
 
+/// Why an image stays for now that an event concerned at `change`, if the rollback window has not passed since.
+pub fn too_early_after(change: Timestamp, policy: &Policy, now: Timestamp) -> Option<Postponement> {
+    let until = after(change, policy.rollback_window());
+    let since = "too early: the last event about it is not long enough ago".to_owned();
+    (now < until).then_some(Postponement::TooEarly { until, since })
+}
+
 /// The same gap of several kinds is told once.
 fn deduplicated(mut gaps: Vec<Because>) -> Vec<Because> {
     let mut told = std::collections::BTreeSet::new();

@@ -329,6 +329,27 @@ fn a_sweep_that_outlasts_its_invocation_goes_on_after_the_last_repository_that_i
 }
 
 #[test]
+fn a_sweep_heeds_the_event_that_nothing_but_a_pending_check_knows_of() {
+    let organization = organization();
+    // Every four hours: often enough to come between the event and its check.
+    install(&organization, "SweepSchedule: rate(4 hours)\nNeverDeployedAfterHours: 1");
+    organization.aws.world().behaviours.config_deleted_task_definition_vanishes = true;
+    organization.repository("app", Mutability::Immutable);
+    let image = organization.push("app", "v1");
+    let (team, region) = team(&organization);
+    let web = organization.register(team, region, "web", &organization.by_tag("app", "v1"));
+    organization.hours(72);
+    organization.deregister(team, region, &web);
+    organization.hours(1);
+    organization.call(team, region, "ecs", "DeleteTaskDefinitions", json!({"taskDefinitions": [web]}));
+    organization.hours(22);
+    assert!(organization.has(&image), "the rollback window has not passed");
+    organization.hours(3);
+    assert!(!organization.has(&image));
+    assert_healthy(&organization);
+}
+
+#[test]
 fn two_sweeps_at_once_do_no_harm() {
     let organization = organization();
     install(&organization, "");
