@@ -9,8 +9,8 @@
 //! # What the oracle demands
 //! - No used image was deleted, unless it became used within Config's delay before, or within the time for which coverage
 //!   is remembered.
-//! - Every unused image of an opted-in repository whose last event arrived, and whose reasons to be kept had ended before
-//!   its check, is gone.
+//! - Every unused image of an opted-in repository that no setting keeps is gone, whatever events were lost, at the latest
+//!   one rollback window and one sweep after the last thing that concerned it.
 //! - Nothing outside opted-in repositories was touched, nothing under `DryRun`, nothing within the rollback window of an
 //!   event, a push or a recorded pull.
 //! - No message is left in a queue, and a dead one is in a queue that has an alarm.

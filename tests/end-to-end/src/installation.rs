@@ -77,11 +77,19 @@ impl Installation {
     /// # Panics
     /// If a stack is not created.
     pub fn through_cloudformation(organization: &Organization) -> Self {
+        Self::of_template(organization, ACCOUNTS_EXAMPLE)
+    }
+
+    /// The same with the example changed.
+    ///
+    /// # Panics
+    /// If a stack is not created.
+    pub fn of_template(organization: &Organization, template: &str) -> Self {
         install_hub(organization);
         let accounts: Vec<_> = organization.workloads.iter().map(AccountId::as_str).collect();
         let regions: Vec<_> = organization.regions.iter().map(Region::as_str).collect();
         let parameters = [("WorkloadAccountIds", accounts.join(",")), ("Regions", regions.join(","))];
-        organization.create_stack(CLEANUP_STACK, ACCOUNTS_EXAMPLE, &parameters).expect_status("CREATE_COMPLETE");
+        organization.create_stack(CLEANUP_STACK, template, &parameters).expect_status("CREATE_COMPLETE");
         // The probes are recorded and aggregated, and sources are synchronized.
         organization.hours(6);
         Self { settings: settings(organization) }

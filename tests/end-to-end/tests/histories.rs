@@ -84,7 +84,7 @@ const CAUGHT: [(Blindfold, u64); Blindfold::ALL.len()] = [
     (Blindfold::DroppedPage, 3),
     (Blindfold::RepositoryPolicy, 4),
     (Blindfold::WorkloadAccount, 1),
-    (Blindfold::Times, 1),
+    (Blindfold::Times, 8),
 ];
 
 #[test]

@@ -36,8 +36,8 @@ const RUN: SignedDuration = SignedDuration::from_mins(6);
 const REMEMBERED: SignedDuration = SignedDuration::from_mins(15);
 /// A recorder that was started is not trusted for so long.
 const DISCOVERY: SignedDuration = SignedDuration::from_mins(20);
-/// Events arrive within this time if they are not lost.
-const ARRIVAL: SignedDuration = SignedDuration::from_mins(60);
+/// A sweep comes once a day, and what it finds is gone soon after.
+const SWEEP: SignedDuration = SignedDuration::from_hours(25);
 
 pub(super) struct Oracle {
     hub: AccountId,
@@ -49,7 +49,6 @@ pub(super) struct Oracle {
     last_used: BTreeMap<Image, Timestamp>,
     /// What the opt-in tag of a repository says, and since when.
     opted_in: BTreeMap<String, (String, Timestamp)>,
-    tag_moved: BTreeMap<String, Timestamp>,
     /// The task definitions that rules start, by the rules' names.
     rules: BTreeMap<String, String>,
     /// Repositories with a user of which nobody can say which of their images it has pinned: when that was so first and
@@ -57,19 +56,21 @@ pub(super) struct Oracle {
     unaskable: BTreeMap<(String, String), (Timestamp, Timestamp)>,
     /// When images were pushed and pulled, and since when that is known.
     times: BTreeMap<Image, (Times, Timestamp)>,
-    /// The last task definition event that names an image, and whether it may have been lost.
-    events: BTreeMap<Image, (Timestamp, bool)>,
+    /// The last task definition event that names an image.
+    events: BTreeMap<Image, Timestamp>,
     removals_seen: usize,
     /// Until when what is true may be invisible in Config, for reasons that end.
     restored_at: Timestamp,
-    /// How many places show nothing new, and since when each change of that.
-    blind: Vec<(Timestamp, usize)>,
     delay: SignedDuration,
     dry_run_since: Option<Timestamp>,
     /// Since when so many newest images are kept.
     keep_newest: Option<(Timestamp, usize)>,
-    /// Settings made some images stay that nobody checks again.
-    kept_by_settings: bool,
+    /// When settings changed last.
+    settings_changed: Option<Timestamp>,
+    /// Untagged images are checked like all others.
+    checks_untagged: bool,
+    /// Some accounts belong to the EcrCleanup no more, and what they may pull stays.
+    accounts_left: bool,
     /// Something failed: a check may have come to nothing.
     unreliable: bool,
     violations: Vec<String>,
@@ -100,18 +101,18 @@ impl Oracle {
             uses: BTreeMap::new(),
             last_used: BTreeMap::new(),
             opted_in: BTreeMap::new(),
-            tag_moved: BTreeMap::new(),
             rules: BTreeMap::new(),
             unaskable: BTreeMap::new(),
             times: BTreeMap::new(),
             events: BTreeMap::new(),
             removals_seen: ecr::removals(world).len(),
             restored_at: Timestamp::MIN,
-            blind: vec![(Timestamp::MIN, 0)],
             delay: REMEMBERED,
             dry_run_since: None,
             keep_newest: None,
-            kept_by_settings: false,
+            settings_changed: None,
+            checks_untagged: false,
+            accounts_left: false,
             unreliable: false,
             violations: Vec::new(),
         };
@@ -121,10 +122,6 @@ impl Oracle {
 
     pub(super) fn admit(&mut self, repository: &str) {
         self.admitted.insert(repository.to_owned());
-    }
-
-    pub(super) fn tag_moved(&mut self, world: &World, repository: &str) {
-        self.tag_moved.insert(repository.to_owned(), world.now());
     }
 
     /// Config takes a while to show what it did not.
@@ -139,24 +136,18 @@ impl Oracle {
         }
     }
 
-    /// So many places show nothing new from now on.
-    pub(super) fn blind(&mut self, world: &World, places: usize) {
-        self.blind.push((world.now(), places));
-    }
-
-    /// Whether a place showed nothing new at some moment between two.
-    fn was_blind(&self, begin: Timestamp, end: Timestamp) -> bool {
-        let until = self.blind.iter().skip(1).map(|(at, _)| *at).chain([Timestamp::MAX]);
-        self.blind.iter().zip(until).any(|((since, places), until)| *places > 0 && *since < end && until > begin)
-    }
-
     pub(super) fn slower(&mut self, delay: SignedDuration) {
         self.delay = self.delay.max(delay);
     }
 
     /// Some accounts belong to the EcrCleanup no more, and what they may pull stays.
     pub(super) fn left(&mut self) {
-        self.kept_by_settings = true;
+        self.accounts_left = true;
+    }
+
+    /// Whether untagged images are checked like all others.
+    pub(super) fn check_untagged(&mut self, check: bool) {
+        self.checks_untagged = check;
     }
 
     /// From now on a rule starts this task definition, or none any more.
@@ -172,17 +163,17 @@ impl Oracle {
     }
 
     pub(super) fn settings(&mut self, now: Timestamp, dry_run: bool, keep_newest: usize) {
-        self.kept_by_settings |= dry_run || keep_newest > 0;
+        self.settings_changed = Some(now);
         self.dry_run_since = dry_run.then(|| self.dry_run_since.unwrap_or(now));
         self.keep_newest = (keep_newest > 0).then_some((now, keep_newest));
     }
 
     /// A task definition is registered or about to be deregistered.
-    pub(super) fn event(&mut self, world: &World, arn: &str, may_be_lost: bool) {
+    pub(super) fn event(&mut self, world: &World, arn: &str) {
         let named = task_definitions(world).find(|(_, _, it)| it.arn == arn);
         for reference in named.into_iter().flat_map(|(_, _, it)| it.images()) {
             if let Some(image) = self.resolve(world, reference) {
-                self.events.insert(image, (world.now(), may_be_lost));
+                self.events.insert(image, world.now());
             }
         }
     }
@@ -347,7 +338,7 @@ impl Oracle {
             }
             _ => self.violations.push(format!("a repository without opt-in was touched: {what}")),
         }
-        if let Some((event, _)) = self.events.get(&image)
+        if let Some(event) = self.events.get(&image)
             && removal.at.duration_since(*event) < window
             && visible(*event)
         {
@@ -385,7 +376,6 @@ impl Oracle {
 
     /// The verdict, after everything has settled.
     pub(super) fn end(mut self, world: &mut World) -> Vec<String> {
-        let mut dead = false;
         for queue in world.queue_names(&self.hub, &self.home) {
             let messages = world.messages_in(&self.hub, &self.home, &queue);
             if messages.is_empty() {
@@ -394,7 +384,6 @@ impl Oracle {
             if !queue.ends_with("-dead-letters") {
                 self.violations.push(format!("{queue} still holds {}", messages.join(", ")));
             } else if has_alarm(world, &self.hub, &self.home, &queue) {
-                dead = true;
                 if !self.unreliable {
                     self.violations.push(format!("{queue} holds {} though nothing failed", messages.join(", ")));
                 }
@@ -411,7 +400,7 @@ impl Oracle {
                 self.violations.push(format!("a running service cannot pull: {outage:?}"));
             }
         }
-        if !dead && !self.kept_by_settings {
+        if !self.accounts_left && self.dry_run_since.is_none() && self.keep_newest.is_none() {
             let forgotten: Vec<String> = self.forgotten(world);
             self.violations.extend(forgotten);
         }
@@ -419,47 +408,38 @@ impl Oracle {
         self.violations
     }
 
-    /// Images that should be gone.
+    /// Images that should be gone: unused, and nothing about them changed for a rollback window and a sweep.
     fn forgotten(&self, world: &World) -> Vec<String> {
         let mut forgotten = Vec::new();
         for (name, (says, since)) in &self.opted_in {
             let Some(repository) = self.repository(world, name) else { continue };
+            // While a user cannot be asked for what it has pinned, everything stays.
+            let unaskable = self.unaskable.iter().filter(|((of, _), _)| of == name).map(|(_, (_, last))| *last).max();
             if self.admitted.contains(name) || says != ENABLED {
                 continue;
             }
             for stored in repository.images.values().filter(|image| image.status == ImageStatus::Active) {
                 let image = (name.clone(), stored.digest.clone());
-                let Some((event, may_be_lost)) = self.events.get(&image) else { continue };
-                let unused = self
-                    .last_used
-                    .get(&image)
-                    .is_none_or(|used| *used + SignedDuration::from_mins(30) < *event + WINDOW - self.delay);
-                let tags_stood =
-                    self.tag_moved.get(name).is_none_or(|moved| *moved < *event || *moved > *event + ARRIVAL);
+                // It goes with what holds it.
                 let is_child = repository.parents_of(&stored.digest).next().is_some();
-                let is_attached = stored.subject.is_some();
-                // `UntaggedImages` is `Keep`.
+                let subject = stored.subject.clone().or_else(|| {
+                    let mut tags = repository.tags_of(&stored.digest);
+                    tags.find_map(|tag| Some(format!("sha256:{}", tag.strip_prefix("sha256-")?.split('.').next()?)))
+                });
+                let is_attached = subject.is_some_and(|subject| repository.images.contains_key(&subject));
                 let is_tagged = repository.tags_of(&stored.digest).next().is_some();
-                let askable = !self
-                    .unaskable
-                    .iter()
-                    .any(|((of, _), (first, last))| of == name && last > event && *last > *first + RUN);
-                // What ended while a place was blind still looked like a use.
-                let ended = self.last_used.get(&image).map_or(*event, |used| *used.min(event));
-                let shown = !self.was_blind(ended, *event + WINDOW * 3);
-                if !may_be_lost
-                    && shown
-                    && askable
-                    && is_tagged
-                    && unused
-                    && tags_stood
-                    && *since <= *event
-                    && !self.uses.contains_key(&image)
-                    && !is_child
-                    && !is_attached
-                {
+                if self.uses.contains_key(&image) || is_child || is_attached || !(is_tagged || self.checks_untagged) {
+                    continue;
+                }
+                let last_used = self.last_used.get(&image).copied();
+                let event = self.events.get(&image).copied();
+                let pulled = stored.recorded_pull_at.map(|pulled| pulled + PULL_TIME_LAG);
+                let changes = [last_used, event, pulled, unaskable, self.settings_changed];
+                let changed = changes.into_iter().flatten().chain([stored.pushed_at, *since, self.restored_at]).max();
+                let changed = changed.unwrap_or(stored.pushed_at);
+                if changed + WINDOW + SWEEP < world.now() {
                     forgotten.push(format!(
-                        "an unused image was forgotten: {} in {name}, whose last event was at {event}",
+                        "an unused image was forgotten: {} in {name}, about which nothing changed since {changed}",
                         stored.digest
                     ));
                 }
