@@ -22,7 +22,8 @@
 //! The function's role, in the hub (`NAME` stands for any EcrCleanup's name and kind):
 //! - `ecr:DescribeRepositories`, `ecr:ListTagsForResource`, `ecr:GetRepositoryPolicy`, `ecr:DescribeImages`,
 //!   `ecr:BatchGetImage` on the repositories; `ecr:BatchDeleteImage`, `ecr:UpdateImageStorageClass` there only where
-//!   `aws:ResourceTag/KEY` exists for one of the opt-in tag's keys; `ecr:DescribePullThroughCacheRules` on `*`.
+//!   `aws:ResourceTag/KEY` exists for one of the opt-in tag's keys; `ecr:DescribePullThroughCacheRules`,
+//!   `ecr:GetRegistryPolicy` on `*`.
 //! - `config:SelectAggregateResourceConfig`, `config:DescribeConfigurationAggregators`,
 //!   `config:DescribeConfigurationAggregatorSourcesStatus` on the aggregators (the latter two know no resource).
 //! - `organizations:ListAccountsForParent`, `organizations:ListOrganizationalUnitsForParent`, `organizations:ListAccounts`
@@ -96,8 +97,8 @@ const ORPHANS_AFTER: SignedDuration = SignedDuration::from_hours(1);
 /// So many uncovered accounts are named beside their number; the outcomes of the images concerned name the others.
 const NAMED_ACCOUNTS: usize = 20;
 
-/// So many schedules are asked for at a time.
-const PARALLEL: usize = 8;
+/// So many schedules, or accounts and regions, are asked for at a time.
+const PARALLEL: usize = 16;
 
 /// The longest such delay.
 const LONGEST_DELAY: SignedDuration = SignedDuration::from_hours(24);
@@ -133,6 +134,8 @@ pub(crate) struct Due {
     pub(crate) postponed_since: Option<Timestamp>,
     pub(crate) candidacy: Candidacy,
     pub(crate) messages: BTreeSet<String>,
+    /// An event asked for it, and no later event for another check. One that found this one firing did.
+    pub(crate) is_the_only_one: bool,
     /// All of its messages came in time.
     pub(crate) fresh: bool,
 }
@@ -192,7 +195,7 @@ impl CheckImages {
     }
 
     /// Judges and acts on everything that one EcrCleanup is asked for.
-    async fn check(&self, request: Request, remembered: &mut Remembered, failures: &mut Failures) {
+    async fn check(&self, mut request: Request, remembered: &mut Remembered, failures: &mut Failures) {
         let settings = &request.settings;
         let mut judged: BTreeMap<Repository, (Option<Participation>, BTreeMap<Digest, Judged>)> = BTreeMap::new();
         let mut looked_at: BTreeMap<Repository, BTreeMap<Digest, Due>> = BTreeMap::new();
@@ -213,6 +216,18 @@ impl CheckImages {
                 let (known, all) = judged.entry(repository).or_default();
                 *known = participation;
                 all.extend(images);
+            }
+        }
+        let is_deletion = |judged: &Judged| matches!(judged.verdict, Verdict::Delete(_));
+        if judged.values().flat_map(|(_, images)| images.values()).any(is_deletion)
+            // If they are not known, each image is asked for.
+            && let Ok(later) = checks::later_generations(self.clients.scheduler(), settings).await
+        {
+            for (repository, checks) in &mut request.repositories {
+                for (digest, due) in checks {
+                    let image = ImageId { repository: repository.clone(), digest: digest.clone() };
+                    due.is_the_only_one = due.candidacy.named && !later.mention(&image);
+                }
             }
         }
         let mut events = Vec::new();
@@ -348,6 +363,7 @@ impl CheckImages {
             let ecr = self.clients.ecr(&registry.region);
             let mutabilities = registry::mutabilities(&ecr, registry, &names).await;
             let caches = registry::pull_through_caches(&ecr, registry).await;
+            let everywhere = registry::admitted_everywhere(&ecr, registry).await;
             for name in names {
                 let repository = Repository { registry: registry.clone(), name: name.clone() };
                 let mutability = match &mutabilities {
@@ -369,7 +385,9 @@ impl CheckImages {
                     ..RepositoryFacts::unknown(&Because::new(Gap::Repository, "the repository does not take part"))
                 };
                 if takes_part(settings, &known) {
-                    known.admitted = registry::admitted(&ecr, &repository).await.into();
+                    let admitted = registry::admitted(&ecr, &repository).await;
+                    let admitted = admitted.and_then(|here| Ok(here.or(everywhere.as_ref().map_err(Clone::clone)?)));
+                    known.admitted = admitted.into();
                     known.images = registry::images(&ecr, &repository).await.into();
                     known.children = match &known.images {
                         Found::Known(images) => registry::children(&ecr, &repository, images).await.into(),
@@ -394,14 +412,17 @@ impl CheckImages {
         let (clients, names, hub) = (&*self.clients, &settings.names, &settings.hub.account);
         let runners = aggregator.select(Gap::Usage, &queries::runners(), |row| row.runner()).await;
         let other_users = aggregator.select(Gap::Usage, &queries::other_users(hub), |row| row.other_user(hub)).await;
-        let mut live: BTreeMap<Place, Result<Vec<LiveService>, Because>> = BTreeMap::new();
-        for place in places {
-            let services = match &runners {
-                Ok(runners) => deployments::live_services(clients, names, place, runners).await,
+        let run = &runners;
+        #[expect(clippy::redundant_iter_cloned, reason = "the future of a borrowed item is not known to be Send")]
+        let asked = places.iter().cloned().map(async |place: Place| {
+            let services = match run {
+                Ok(runners) => deployments::live_services(clients, names, &place, runners).await,
                 Err(because) => Err(because.clone()),
             };
-            live.insert(place.clone(), services);
-        }
+            (place, services)
+        });
+        let asked = futures::stream::iter(asked).buffered(PARALLEL);
+        let mut live: BTreeMap<Place, Result<Vec<LiveService>, Because>> = asked.collect().await;
         let mut run: BTreeSet<_> =
             live.values().flatten().flatten().flat_map(|s| s.task_definitions.iter()).cloned().collect();
         // Elsewhere nobody may pull what the revision names, and there may be no evidence role to read it with.
@@ -505,11 +526,16 @@ impl CheckImages {
                 }
             }
         }
-        for (digest, tags, postponement) in postponed {
+        let scheduled = postponed.into_iter().map(async |(digest, tags, postponement)| {
+            let candidate = put_off(repository, &digest, &checks[&digest], &postponement, self.clock.now());
+            let scheduled = checks::ensure(self.clients.scheduler(), settings, self.clock.now(), &candidate).await;
+            (digest, tags, postponement, scheduled)
+        });
+        let scheduled: Vec<_> = futures::stream::iter(scheduled).buffered(PARALLEL).collect().await;
+        for (digest, tags, postponement, scheduled) in scheduled {
             let due = &checks[&digest];
-            let candidate = put_off(repository, &digest, due, &postponement, self.clock.now());
             let (code, reason) = (postponement.code(), postponement.text());
-            match checks::ensure(self.clients.scheduler(), settings, self.clock.now(), &candidate).await {
+            match scheduled {
                 Ok(scheduled) => outcomes.push(Outcome {
                     digest,
                     tags,
@@ -527,8 +553,8 @@ impl CheckImages {
         outcomes
     }
 
-    /// Puts off the deletion of images that no event asked to check, where an event did ask for another check that is still
-    /// pending: its schedule may know of a change that nothing else tells any more, since the task definition is gone.
+    /// Puts off the deletion of images for which an event asked for another check that is still pending: its schedule may know
+    /// of a change that nothing else tells, since the task definition is gone or Config does not show it yet.
     async fn heed_events(
         &self,
         settings: &Settings,
@@ -544,7 +570,7 @@ impl CheckImages {
         };
         let asked = deletions.into_iter().map(async |deletion| {
             let digest = deletion.image().digest.clone();
-            if checks.get(&digest).is_some_and(|due| due.candidacy.named) {
+            if checks.get(&digest).is_some_and(|due| due.is_the_only_one) {
                 return (deletion, Ok(None));
             }
             let image = ImageId { repository: repository.clone(), digest };
@@ -710,6 +736,7 @@ fn add(requests: &mut Vec<Request>, settings: Settings, due: CheckDue, message: 
         candidacy,
         postponed_since: due.postponed_since,
         messages: BTreeSet::new(),
+        is_the_only_one: false,
         fresh,
     });
     known.last_change = known.last_change.max(due.last_change);
@@ -865,10 +892,13 @@ pub(crate) fn evidence_of(
     };
     due.iter()
         .map(|(digest, due)| {
-            let image = facts.images.clone().map(|images| match images.get(digest) {
-                Some(image) => Presence::Present(image.clone()),
-                None => Presence::Gone,
-            });
+            let image = match &facts.images {
+                Found::Known(images) => Found::Known(match images.get(digest) {
+                    Some(image) => Presence::Present(image.clone()),
+                    None => Presence::Gone,
+                }),
+                Found::Missing(because) => Found::Missing(because.clone()),
+            };
             let relations = match (&facts.children, images.get(digest)) {
                 (Found::Missing(because), _) => Found::Missing(because.clone()),
                 (Found::Known(_), None) => Found::Missing(Because::new(Gap::Images, "the image is not there")),

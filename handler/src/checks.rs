@@ -39,8 +39,9 @@ use crate::settings::Settings;
 /// precision is a minute, and a time in the past may be refused.
 pub const LEAD: SignedDuration = SignedDuration::from_mins(2);
 
-/// An event that asks for checks names at most this many images: some 40 KB of the 256 KB that it may have.
-const TOGETHER: usize = 500;
+/// An event that asks for checks names at most this many images: a batch of a hundred such messages has to be done in the
+/// function's time.
+const TOGETHER: usize = 100;
 
 /// How often names and calls are tried before an image's schedules are given up as unsettled.
 const ATTEMPTS: u32 = 8;
@@ -235,10 +236,63 @@ pub(crate) fn whole_minute(time: Timestamp) -> Timestamp {
     time.round(TimestampRound::new().smallest(Unit::Minute).mode(RoundMode::Ceil)).unwrap_or(time)
 }
 
-/// The name of an image's schedule: `check-` and 32 hexadecimal digits, and from the second generation on its number.
+/// The name of an image's schedule: `check-` and 32 hexadecimal digits; from the second generation on `check-again-`, the
+/// digits and its number, so that the few of them can be listed.
 fn schedule_name(image: &ImageId, generation: u32) -> String {
-    let base = format!("check-{}", &sha256_hex(&image.to_string())[..32]);
-    if generation == 1 { base } else { format!("{base}-{generation}") }
+    let digits = &sha256_hex(&image.to_string())[..32];
+    if generation == 1 { format!("check-{digits}") } else { format!("{AGAIN}{digits}-{generation}") }
+}
+
+/// How the names of later generations begin.
+const AGAIN: &str = "check-again-";
+
+/// The schedules of later generations, of whatever images.
+#[derive(Debug)]
+pub struct LaterGenerations(Vec<String>);
+
+impl LaterGenerations {
+    /// Whether one of them is of this image.
+    pub fn mention(&self, image: &ImageId) -> bool {
+        let first = schedule_name(image, 2);
+        let begin = first.trim_end_matches('2');
+        self.0.iter().any(|name| name.starts_with(begin))
+    }
+}
+
+/// The pending schedules of later generations.
+///
+/// # Errors
+/// A call failed.
+pub async fn later_generations(
+    scheduler: &aws_sdk_scheduler::Client,
+    settings: &Settings,
+) -> Result<LaterGenerations, ScheduleError> {
+    Ok(LaterGenerations(names_beginning(scheduler, settings, AGAIN).await?))
+}
+
+/// The names of the schedules that begin so.
+async fn names_beginning(
+    scheduler: &aws_sdk_scheduler::Client,
+    settings: &Settings,
+    prefix: &str,
+) -> Result<Vec<String>, ScheduleError> {
+    let mut names = Vec::new();
+    let mut token = None;
+    loop {
+        let listed = scheduler
+            .list_schedules()
+            .group_name(&settings.schedule_group_name)
+            .name_prefix(prefix)
+            .set_next_token(token)
+            .send()
+            .await
+            .map_err(|error| ScheduleError::Call(failure_text("scheduler:ListSchedules", prefix, &error)))?;
+        names.extend(listed.schedules().iter().filter_map(|schedule| schedule.name().map(str::to_owned)));
+        token = listed.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
+        if token.is_none() {
+            return Ok(names);
+        }
+    }
 }
 
 /// What [`ensure`] found or did.
@@ -495,13 +549,10 @@ pub async fn known_change(
     image: &ImageId,
 ) -> Result<Option<Timestamp>, ScheduleError> {
     let group = &settings.schedule_group_name;
-    // Every generation begins with the name of the first, and there are few.
-    let prefix = schedule_name(image, 1);
-    let listed = scheduler.list_schedules().group_name(group).name_prefix(&prefix).send().await;
-    let listed =
-        listed.map_err(|error| ScheduleError::Call(failure_text("scheduler:ListSchedules", &prefix, &error)))?;
+    let mut names = names_beginning(scheduler, settings, &schedule_name(image, 1)).await?;
+    names.extend(names_beginning(scheduler, settings, schedule_name(image, 2).trim_end_matches('2')).await?);
     let mut latest = None;
-    for name in listed.schedules().iter().filter_map(|schedule| schedule.name()) {
+    for name in &names {
         let found = match scheduler.get_schedule().group_name(group).name(name).send().await {
             Ok(found) => found,
             Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception()) => {
@@ -574,7 +625,7 @@ mod tests {
     fn names_follow_from_repository_and_digest() {
         let base = format!("check-{}", &sha256_hex(&format!("111111111111/eu-west-1/team/api@{DIGEST}"))[..32]);
         assert_eq!(schedule_name(&image(), 1), base);
-        assert_eq!(schedule_name(&image(), 2), format!("{base}-2"));
+        assert_eq!(schedule_name(&image(), 2), format!("{}-2", base.replace("check-", "check-again-")));
         assert_eq!(base.len(), 38);
     }
 

@@ -491,6 +491,9 @@ pub enum EnvelopeError {
     /// Settings of another version of this software.
     #[error("the message carries settings of schema version {0}; this code knows {SCHEMA_VERSION}")]
     UnknownVersion(String),
+    /// A setting of another version of this software.
+    #[error("the message carries the setting {0}, which this code does not know")]
+    UnknownSetting(Quoted),
     /// Settings of the known version that cannot be read.
     #[error("the message's settings cannot be read")]
     Settings(#[source] serde_json::Error),
@@ -501,6 +504,34 @@ pub enum EnvelopeError {
     #[error("the message's event cannot be read")]
     Event(#[source] serde_json::Error),
 }
+
+/// The names of all settings.
+const KNOWN: [&str; 24] = [
+    "schemaVersion",
+    "name",
+    "kind",
+    "hub",
+    "aggregatorName",
+    "eventBusArn",
+    "scheduleGroupName",
+    "schedulerRoleArn",
+    "regions",
+    "optInTag",
+    "rollbackWindowHours",
+    "dryRun",
+    "keepNewestImages",
+    "keepTagPatterns",
+    "keepPulledWithinHours",
+    "uncoveredAccounts",
+    "outsidePullers",
+    "action",
+    "neverDeployedImages",
+    "neverDeployedAfterHours",
+    "untaggedImages",
+    "activeRevisionsPerFamily",
+    "serviceOnlyFamilies",
+    "organization",
+];
 
 impl Envelope {
     /// Reads a message's body.
@@ -521,6 +552,12 @@ impl Envelope {
                     version.map_or("none".to_owned(), |v| Quoted::of(&v.to_string()).to_string()),
                 ));
             }
+        }
+        // A setting that this code does not know may be one that protects.
+        let unknown =
+            cleanup.as_object().into_iter().flatten().map(|(key, _)| key).find(|key| !KNOWN.contains(&key.as_str()));
+        if let Some(key) = unknown {
+            return Err(EnvelopeError::UnknownSetting(Quoted::of(key)));
         }
         let settings: Settings = serde_json::from_value(cleanup).map_err(EnvelopeError::Settings)?;
         settings.check_kind().map_err(EnvelopeError::Contradiction)?;
@@ -669,6 +706,8 @@ mod tests {
             let read = with(&|m| m["cleanup"][key] = value.clone());
             assert!(matches!(read, Err(EnvelopeError::Settings(_))), "{key}={value}");
         }
+        let read = with(&|m| m["cleanup"]["keepEverything"] = json!(true));
+        assert!(matches!(read, Err(EnvelopeError::UnknownSetting(_))));
         let read = with(&|m| m["cleanup"]["kind"] = json!("organization"));
         assert!(matches!(read, Err(EnvelopeError::Contradiction(_))));
         assert!(matches!(with(&|m| m["event"]["time"] = json!("noon")), Err(EnvelopeError::Event(_))));

@@ -215,9 +215,14 @@ impl Sweep {
                 .map(async |repository| (resolve::opt_in(&ecr, &repository, &settings.opt_in_tag).await, repository));
             let mut asked = futures::stream::iter(asked).buffered(PARALLEL);
             while let Some((answer, repository)) = asked.next().await {
-                match answer.map_err(|error| Because::new(Gap::Repository, Causes(&error).to_string()))? {
-                    Some(Participation::Out) | None => {}
-                    Some(participation) => candidates.push((repository, participation)),
+                match answer {
+                    Ok(Some(Participation::Out) | None) => {}
+                    Ok(Some(participation)) => candidates.push((repository, participation)),
+                    // The next sweep asks again.
+                    Err(error) => {
+                        let because = Because::new(Gap::Repository, Causes(&error).to_string());
+                        Swept::unknown(because).log(settings, &repository);
+                    }
                 }
             }
         }
@@ -310,6 +315,7 @@ impl Due {
             postponed_since: None,
             candidacy: Candidacy { named: false, orphan: false },
             messages: BTreeSet::new(),
+            is_the_only_one: false,
             fresh: true,
         }
     }

@@ -13,6 +13,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::StreamExt as _;
+
 use aws_sdk_config::types::{ConfigurationRecorder, ConfigurationRecorderStatus, RecordingFrequency};
 use jiff::{SignedDuration, Timestamp};
 
@@ -23,6 +25,9 @@ use super::queries;
 use super::usage::Place;
 use crate::clients::Clients;
 use crate::names::Names;
+
+/// So many places are asked at a time: an organization has thousands.
+const PARALLEL: usize = 16;
 
 /// How long a proof may be used.
 pub const REMEMBERED: SignedDuration = SignedDuration::from_mins(15);
@@ -60,18 +65,24 @@ pub async fn prove(
         return results;
     }
     let shared = Shared::gather(aggregator, &names.probe_family()).await;
-    for place in open {
-        let result = match &shared {
-            Ok(shared) => match shared.speaks_for(place) {
-                Ok(()) => ask(clients, names, place, now).await,
+    let shared = &shared;
+    #[expect(clippy::redundant_iter_cloned, reason = "the future of a borrowed item is not known to be Send")]
+    let asked = open.into_iter().cloned().map(async |place: Place| {
+        let result = match shared {
+            Ok(shared) => match shared.speaks_for(&place) {
+                Ok(()) => ask(clients, names, &place, now).await,
                 Err(text) => Err(Because::new(Gap::Coverage, text)),
             },
             Err(because) => Err(because.clone()),
         };
+        (place, result)
+    });
+    let mut asked = futures::stream::iter(asked).buffered(PARALLEL);
+    while let Some((place, result)) = asked.next().await {
         if result.is_ok() {
             proofs.0.insert((aggregator.name.to_owned(), place.clone()), now);
         }
-        results.insert(place.clone(), result);
+        results.insert(place, result);
     }
     results
 }

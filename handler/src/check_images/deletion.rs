@@ -143,6 +143,7 @@ fn changed(image: &Deletion, seen: &registry::Images) -> Option<Deleted> {
         None => return Some(Deleted::Gone { with: Vec::new(), bytes: image.size_in_bytes }),
         Some(now) if now.tags != image.tags => "its tags changed",
         Some(now) if now.pulled_at != image.pulled_at => "it was pulled",
+        Some(now) if now.pushed_at != image.pushed_at => "it was pushed again",
         Some(now) if now.status != image.status => "its storage class changed",
         Some(_) => return None,
     };

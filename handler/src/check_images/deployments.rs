@@ -38,7 +38,7 @@ impl KnownRevisions {
     /// Adds what a revision names.
     pub fn insert(&mut self, arn: TaskDefinitionArn, images: Vec<ImageReference>) {
         if self.0.len() >= KEPT_REVISIONS {
-            self.0.clear();
+            self.0.pop_first();
         }
         self.0.insert(arn, images);
     }

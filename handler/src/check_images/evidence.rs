@@ -268,6 +268,8 @@ pub struct Child {
     pub image: ImageFacts,
     /// Whether an index other than the one at hand lists it too.
     pub has_other_parent: bool,
+    /// Whether it is attached to an image that does not go with the index.
+    pub needed_elsewhere: bool,
 }
 
 /// An artifact that names an image as its subject, by `subject` or by cosign's tag.

@@ -1,4 +1,6 @@
-//! Who may pull from a repository, as its policy says.
+//! Who may pull from a repository, as its policy and that of its registry say. New registries enforce their policy in
+//! every request (ECR user guide, "Private registry permissions"); for which repositories it admits is not read, which can
+//! only make more pullers.
 //!
 //! Only statements that allow are read; what a `Deny` or a condition takes away again is ignored, because it can only make
 //! fewer pullers. `ecr:BatchGetImage` is the action without which nothing can be pulled, so who is not admitted to it is no
@@ -23,6 +25,18 @@ pub struct Admitted {
     pub unknowable: BTreeSet<String>,
 }
 
+impl Admitted {
+    /// Whoever either of two policies admits.
+    #[must_use]
+    pub fn or(mut self, other: &Self) -> Self {
+        self.accounts.extend(other.accounts.iter().cloned());
+        self.organizations.extend(other.organizations.iter().cloned());
+        self.services.extend(other.services.iter().cloned());
+        self.unknowable.extend(other.unknowable.iter().cloned());
+        self
+    }
+}
+
 /// A part of an organization that a condition on `aws:PrincipalOrgID` or `aws:PrincipalOrgPaths` admits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum OrganizationScope {
@@ -37,7 +51,7 @@ pub enum OrganizationScope {
     },
 }
 
-/// Reads a repository policy.
+/// Reads the policy of a repository or a registry.
 ///
 /// # Errors
 /// What cannot be understood: then nobody can say who may pull.

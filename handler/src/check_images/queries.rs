@@ -65,6 +65,9 @@ pub struct ImageUser {
     pub images_at: &'static [&'static str],
     /// Where the bare SHA-256 of an image stands, in hexadecimal or base64.
     pub digest_at: Option<&'static str>,
+    /// Whether it keeps running what a tag meant when it was deployed, which nothing tells (SageMaker API reference,
+    /// DeployedImage). Then no image of a repository that it names by a tag may go.
+    pub pins: bool,
     /// A condition that holds for all resources of the type that use an image, if they do not name it by reference.
     pub only: Option<&'static str>,
 }
@@ -76,24 +79,28 @@ pub const IMAGE_USERS: &[ImageUser] = &[
         resource_type: "AWS::AppRunner::Service",
         images_at: &["configuration.SourceConfiguration.ImageRepository.ImageIdentifier"],
         digest_at: None,
+        pins: false,
         only: None,
     },
     ImageUser {
         resource_type: "AWS::SageMaker::Model",
         images_at: &["configuration.PrimaryContainer.Image", "configuration.Containers.Image"],
         digest_at: None,
+        pins: true,
         only: None,
     },
     ImageUser {
         resource_type: "AWS::CodeBuild::Project",
         images_at: &["configuration.environment.image"],
         digest_at: None,
+        pins: false,
         only: None,
     },
     ImageUser {
         resource_type: "AWS::Lambda::Function",
         images_at: &[],
         digest_at: Some("configuration.codeSha256"),
+        pins: false,
         only: Some("configuration.packageType = 'Image'"),
     },
 ];
@@ -167,8 +174,8 @@ pub fn probes(family: &str) -> Result<String, NotLiteral> {
 /// All ACTIVE revisions of these families, in whatever account.
 pub fn active_revisions<'a>(families: impl IntoIterator<Item = &'a Family>) -> Result<Vec<String>, NotLiteral> {
     let families = families.into_iter().map(|family| literal(family.as_str())).collect::<Result<Vec<_>, _>>()?;
-    let head = "SELECT arn, accountId, awsRegion, configuration.Status WHERE resourceType = 'AWS::ECS::TaskDefinition' \
-         AND configuration.Status = 'ACTIVE' AND configuration.Family IN (";
+    let head = "SELECT arn, accountId, awsRegion, configuration.Status, configurationItemCaptureTime WHERE \
+         resourceType = 'AWS::ECS::TaskDefinition' AND configuration.Status = 'ACTIVE' AND configuration.Family IN (";
     Ok(pack(head, &families, ", ", ")"))
 }
 

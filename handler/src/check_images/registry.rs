@@ -49,6 +49,11 @@ pub async fn mutabilities(
             .send();
         match call.await {
             Ok(answer) => {
+                // A repository that is not there is an error of the call; one that is merely left out is not known.
+                if answer.repositories().len() < chunk.len() {
+                    let text = format!("ecr:DescribeRepositories for {registry} did not answer for every repository");
+                    return Err(Because::new(Gap::Repository, text));
+                }
                 for repository in answer.repositories() {
                     let name = repository.repository_name().and_then(|name| name.parse().ok());
                     if let (Some(name), Some(mutability)) = (name, repository.image_tag_mutability()) {
@@ -105,6 +110,21 @@ pub async fn admitted(ecr: &Client, repository: &Repository) -> Result<Admitted,
             Ok(Admitted::default())
         }
         Err(error) => Err(failed_call(Gap::Pullers, "ecr:GetRepositoryPolicy", &repository.to_string(), &error)),
+    }
+}
+
+/// Who the registry's own policy admits, whatever the repository; nobody if it has none.
+///
+/// # Errors
+/// The call failed, or the policy cannot be read.
+pub async fn admitted_everywhere(ecr: &Client, registry: &Registry) -> Result<Admitted, Because> {
+    match ecr.get_registry_policy().send().await {
+        Ok(answer) => pullers::admitted(answer.policy_text().unwrap_or_default())
+            .map_err(|text| Because::new(Gap::Pullers, format!("the registry {registry}: {text}"))),
+        Err(error) if error.as_service_error().is_some_and(|error| error.is_registry_policy_not_found_exception()) => {
+            Ok(Admitted::default())
+        }
+        Err(error) => Err(failed_call(Gap::Pullers, "ecr:GetRegistryPolicy", &registry.to_string(), &error)),
     }
 }
 
@@ -302,14 +322,16 @@ pub fn parents(children: &Children) -> BTreeMap<Digest, BTreeSet<Digest>> {
     parents
 }
 
-/// The image that an artifact is attached to: by its manifest, or by one of cosign's tags (`sha256-HEX.sig`).
-fn subject_of(image: &ImageFacts) -> Option<Digest> {
-    image.subject.clone().or_else(|| image.tags.iter().find_map(cosign_subject))
+/// The images that an artifact is attached to: by its manifest, by cosign's tags (`sha256-HEX.sig`), or by the tag under
+/// which registries without referrers keep them (`sha256-HEX`; OCI distribution specification, "Referrers Tag Schema"). The
+/// same contents can belong to several.
+fn subjects_of(image: &ImageFacts) -> BTreeSet<Digest> {
+    image.subject.iter().cloned().chain(image.tags.iter().filter_map(subject_of_tag)).collect()
 }
 
-fn cosign_subject(tag: &Tag) -> Option<Digest> {
+fn subject_of_tag(tag: &Tag) -> Option<Digest> {
     let hex = tag.as_str().strip_prefix("sha256-")?;
-    let hex = [".sig", ".att", ".sbom"].iter().find_map(|suffix| hex.strip_suffix(suffix))?;
+    let hex = [".sig", ".att", ".sbom"].iter().find_map(|suffix| hex.strip_suffix(suffix)).unwrap_or(hex);
     format!("sha256:{hex}").parse().ok()
 }
 
@@ -317,7 +339,7 @@ fn cosign_subject(tag: &Tag) -> Option<Digest> {
 pub fn attached(images: &Images) -> BTreeMap<Digest, Vec<&ImageFacts>> {
     let mut attached: BTreeMap<Digest, Vec<&ImageFacts>> = BTreeMap::new();
     for artifact in images.values() {
-        if let Some(subject) = subject_of(artifact) {
+        for subject in subjects_of(artifact) {
             attached.entry(subject).or_default().push(artifact);
         }
     }
@@ -335,6 +357,10 @@ pub fn relations(
 ) -> Relations {
     let no_parents = BTreeSet::new();
     let parents_of = |digest: &Digest| parents.get(digest).unwrap_or(&no_parents);
+    let attached_to = |artifact: &ImageFacts, but: &Digest| {
+        let mut subjects = subjects_of(artifact).into_iter();
+        subjects.find(|subject| subject != but && *subject != artifact.digest && images.contains_key(subject))
+    };
     let listed: Vec<Child> = children
         .get(&image.digest)
         .into_iter()
@@ -343,6 +369,7 @@ pub fn relations(
         .map(|child| Child {
             image: child.clone(),
             has_other_parent: parents_of(&child.digest).iter().any(|parent| *parent != image.digest),
+            needed_elsewhere: attached_to(child, &image.digest).is_some(),
         })
         .collect();
     let subjects = std::iter::once(&image.digest).chain(listed.iter().map(|child| &child.image.digest));
@@ -350,7 +377,8 @@ pub fn relations(
         .flat_map(|subject| attached.get(subject).into_iter().flatten().map(|artifact| (*artifact, subject.clone())))
         .map(|(artifact, subject)| Attachment {
             image: artifact.clone(),
-            needed_elsewhere: artifact.tags.iter().any(|tag| cosign_subject(tag).as_ref() != Some(&subject))
+            needed_elsewhere: artifact.tags.iter().any(|tag| subject_of_tag(tag).as_ref() != Some(&subject))
+                || attached_to(artifact, &subject).is_some()
                 || !parents_of(&artifact.digest).is_empty()
                 || artifact.kind != ImageKind::Single
                 || used(&artifact.digest),
@@ -359,7 +387,7 @@ pub fn relations(
         .collect();
     Relations {
         parents: parents_of(&image.digest).clone(),
-        attached_to: subject_of(image).filter(|subject| images.contains_key(subject) && *subject != image.digest),
+        attached_to: attached_to(image, &image.digest),
         children: listed,
         attachments,
     }
@@ -369,7 +397,7 @@ pub fn relations(
 /// not counted among the newest themselves.
 pub fn newer_images(images: &Images, parents: &BTreeMap<Digest, BTreeSet<Digest>>) -> BTreeMap<Digest, usize> {
     let (mut counted, others): (Vec<&ImageFacts>, Vec<&ImageFacts>) =
-        images.values().partition(|image| !parents.contains_key(&image.digest) && subject_of(image).is_none());
+        images.values().partition(|image| !parents.contains_key(&image.digest) && subjects_of(image).is_empty());
     counted.sort_by_key(|image| std::cmp::Reverse((image.pushed_at, &image.digest)));
     let ranks = counted.iter().enumerate().map(|(newer, image)| (image.digest.clone(), newer));
     ranks.chain(others.iter().map(|image| (image.digest.clone(), usize::MAX))).collect()
@@ -448,6 +476,32 @@ mod tests {
         assert_eq!(relations(5).attached_to, Some(digest(2)));
         assert_eq!(relations(6).attached_to, Some(digest(1)));
         assert_eq!(relations(2).attached_to, None);
+    }
+
+    #[test]
+    fn what_is_attached_to_several_images_is_needed_by_each() {
+        let cosign = |n: u64, suffix: &str| format!("sha256-{n:064x}{suffix}").parse().unwrap();
+        let shared = |n, tags: [Tag; 2]| ImageFacts { tags: tags.into(), ..image(n) };
+        // An SBOM of both, and the list of the second's referrers, which is itself a signature of the first.
+        let images: Images = [image(1), image(2), shared(3, [cosign(1, ".sbom"), cosign(2, ".sbom")])]
+            .into_iter()
+            .chain([ImageFacts { tags: [cosign(2, "")].into(), subject: Some(digest(1)), ..image(4) }])
+            .map(|image| (image.digest.clone(), image))
+            .collect();
+        let none = BTreeMap::new();
+        let relations =
+            |n| relations(&images[&digest(n)], &images, &Children::new(), &none, &attached(&images), |_| false);
+        for n in [1, 2] {
+            assert!(relations(n).attachments.iter().all(|attachment| attachment.needed_elsewhere), "{n}");
+            assert_eq!(relations(n).attachments.len(), 2, "{n}");
+        }
+        assert!(relations(3).attached_to.is_some() && relations(4).attached_to.is_some());
+        assert_eq!(newer_images(&images, &none)[&digest(3)], usize::MAX);
+        // An index that lists a signature of an image beside it does not take it along.
+        let children = Children::from([(digest(2), [digest(4)].into())]);
+        let parents = parents(&children);
+        let index = super::relations(&images[&digest(2)], &images, &children, &parents, &attached(&images), |_| false);
+        assert!(index.children[0].needed_elsewhere);
     }
 
     #[test]

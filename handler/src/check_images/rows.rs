@@ -102,19 +102,20 @@ impl Row {
             arn,
             status: match self.required("configuration.Status")? {
                 "ACTIVE" => RevisionStatus::Active,
-                _ => RevisionStatus::Inactive,
+                "INACTIVE" | "DELETE_IN_PROGRESS" => RevisionStatus::Inactive,
+                _ => return Err(self.unreadable("configuration.Status")),
             },
             images: hub_images(images, hub)?,
             captured_at: Some(captured),
         })
     }
 
-    /// The row as the ARN of an ACTIVE revision.
-    pub fn active_revision(&self) -> Result<TaskDefinitionArn, String> {
+    /// The row as the ARN of an ACTIVE revision, and when Config captured its latest change.
+    pub fn active_revision(&self) -> Result<(TaskDefinitionArn, Timestamp), String> {
         let arn: TaskDefinitionArn = self.parsed("arn")?;
         let active = self.required("configuration.Status")? == "ACTIVE";
         if self.place()? == (arn.account.clone(), arn.region.clone()) && active {
-            Ok(arn)
+            Ok((arn, self.parsed("configurationItemCaptureTime")?))
         } else {
             Err(self.unreadable("arn"))
         }
@@ -180,7 +181,8 @@ impl Row {
                 _ => unreadable = Some(format!("{resource} in account {account}: {}", self.unreadable(path))),
             }
         }
-        Ok(OtherUser { resource_type: user.resource_type, account, region, resource, images, digests, unreadable })
+        let (resource_type, pins) = (user.resource_type, user.pins);
+        Ok(OtherUser { resource_type, account, region, resource, images, digests, pins, unreadable })
     }
 
     /// Whether the row is a recorder that does not record.
@@ -294,6 +296,7 @@ mod tests {
             ("/configurationItemCaptureTime", json!("yesterday")),
             ("/configuration", json!("{}")),
             ("/configuration/Status", Value::Null),
+            ("/configuration/Status", json!("Active")),
             ("/configuration/ContainerDefinitions", json!([])),
             ("/configuration/ContainerDefinitions", json!("[]")),
             (

@@ -109,6 +109,7 @@ fn only_missing_evidence_counts_as_a_postponement() {
         postponed_since: since,
         candidacy: check.candidacy(),
         messages: BTreeSet::new(),
+        is_the_only_one: false,
         fresh: true,
     };
     let missing = Postponement::Missing(vec![Because::new(Gap::Usage, "throttled")]);

@@ -77,6 +77,8 @@ pub struct OtherUser {
     pub images: Vec<ImageReference>,
     /// The digests that it names without a repository.
     pub digests: Vec<Digest>,
+    /// Whether it runs what its tags meant when it was deployed.
+    pub pins: bool,
     /// Why the image that it uses is not known, if it is of a type that names a digest alone.
     pub unreadable: Option<String>,
 }
@@ -321,6 +323,11 @@ pub fn usage(
         }
     }
     for user in other_users {
+        let by_tag = |image: &&ImageReference| image.repository() == named.repository && image.digest().is_none();
+        if let (true, Some(image)) = (user.pins && usage.pinned.is_ok(), user.images.iter().find(by_tag)) {
+            let text = format!("nothing tells which digest {} has pinned for {image}", user.resource);
+            usage.pinned = Err(Because::new(Gap::PinnedDigests, text));
+        }
         // No Lambda function pulls from a repository whose policy does not admit Lambda.
         if let (true, Some(text)) = (others_may_pull, &user.unreadable) {
             return Err(Because::new(Gap::Usage, text.clone()));

@@ -181,11 +181,11 @@ impl Deletion {
         &self.attachments
     }
 
-    fn of(complete: Complete<'_>) -> Self {
+    fn of(complete: Complete<'_>, policy: &Policy) -> Self {
         let children: Vec<ImageFacts> = complete
             .children
             .iter()
-            .filter(|child| child.image.tags.is_empty() && !child.has_other_parent)
+            .filter(|child| child.image.tags.is_empty() && !child.has_other_parent && !child.needed_elsewhere)
             .filter(|child| child.image.status == StorageStatus::Active && child.image.kind == ImageKind::Single)
             .map(|child| child.image.clone())
             .collect();
@@ -196,6 +196,7 @@ impl Deletion {
             .attachments
             .iter()
             .filter(|attachment| !attachment.needed_elsewhere && goes(&attachment.subject))
+            .filter(|attachment| !attachment.image.tags.iter().any(|tag| policy.protects(tag)))
             .filter(|attachment| attachment.image.status == StorageStatus::Active)
             .map(|attachment| attachment.image.clone())
             .collect();
@@ -408,7 +409,7 @@ pub fn judge(evidence: &Evidence, policy: &Policy, now: Timestamp) -> Verdict {
     if policy.archives() && complete.image.kind == ImageKind::Index {
         return Verdict::Keep(KeepReason::IndexNotArchived);
     }
-    Verdict::Delete(Deletion::of(complete))
+    Verdict::Delete(Deletion::of(complete, policy))
 }
 
 /// The first known reason to keep the image.

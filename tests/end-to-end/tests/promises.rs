@@ -66,3 +66,38 @@ fn an_account_that_is_knowingly_uncovered_postpones_nothing() {
     organization.minutes(30);
     installation.assert_healthy(&organization);
 }
+
+/// What the last check said of the image: its detail-type and reason code.
+fn last_outcome(organization: &Organization, image: &Pushed) -> Option<(String, String)> {
+    let world = organization.aws.world();
+    let entries = world.calls().iter().filter(|call| call.operation == "PutEvents" && call.outcome.is_ok());
+    let entries = entries.flat_map(|call| call.input["Entries"].as_array().cloned().unwrap_or_default());
+    let told = entries
+        .filter_map(|entry| {
+            let detail: Value = serde_json::from_str(entry["Detail"].as_str()?).ok()?;
+            let told = detail["images"].as_array()?.iter().find(|told| told["digest"] == image.digest.as_str())?;
+            Some((entry["DetailType"].as_str()?.to_owned(), told["reasonCode"].as_str()?.to_owned()))
+        })
+        .collect::<Vec<_>>();
+    told.last().cloned()
+}
+
+#[test]
+fn an_account_that_only_the_registrys_policy_admits_counts_like_one_that_the_repositorys_does() {
+    let organization = Organization::new(1);
+    let installation = Installation::through_cloudformation(&organization);
+    let policy = json!({"Version": "2012-10-17", "Statement": [{
+        "Effect": "Allow",
+        "Principal": {"AWS": "arn:aws:iam::999999999999:root"},
+        "Action": ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
+        "Resource": "*",
+    }]});
+    let (hub, home) = (&organization.hub, organization.home());
+    organization.call(hub, home, "ecr", "PutRegistryPolicy", json!({"policyText": policy.to_string()}));
+    let image = unused_for(&organization, 30);
+    assert!(organization.has(&image), "account 999999999999 may pull it, and nobody sees what it runs");
+    let kept = ("Image Kept".to_owned(), "pulled-from-outside".to_owned());
+    assert_eq!(last_outcome(&organization, &image), Some(kept));
+    organization.minutes(30);
+    installation.assert_healthy(&organization);
+}

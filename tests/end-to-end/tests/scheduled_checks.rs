@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use handler::checks::{Candidate, EnsureError, How, Scheduled, ensure};
+use handler::checks::{self, Candidate, EnsureError, How, Scheduled, ensure};
 use handler::image::{ImageId, Selector};
 use handler::repository::Repository;
 use handler::schedule_checks::resolve;
@@ -90,6 +90,11 @@ impl Hub {
     }
 }
 
+/// The name of the second generation.
+fn again(first: &str) -> String {
+    format!("{}-2", first.replace("check-", "check-again-"))
+}
+
 /// The EcrCleanup's schedule group.
 const GROUP: &str = "ecr-cleanup-prod-accounts";
 
@@ -164,8 +169,16 @@ fn a_check_that_is_about_to_fire_is_followed_by_one_under_a_fresh_name() {
     let first = hub.ensure(&changed(start, start));
     hub.aws.advance(SignedDuration::from_hours(24) - SignedDuration::from_mins(1));
     let second = hub.ensure(&changed(hub.aws.now(), hub.aws.now()));
-    assert_eq!((second.how, second.name), (How::Created, format!("{}-2", first.name)));
+    assert_eq!((second.how, second.name), (How::Created, again(&first.name)));
     assert_eq!(second.at, hub.aws.now() + SignedDuration::from_hours(24));
+
+    // Whoever is about to act on the first finds the second, and what it knows.
+    let scheduler = aws_sdk_scheduler::Client::new(&hub.sdk());
+    let candidate = changed(start, start);
+    let later = hub.aws.run(checks::later_generations(&scheduler, &settings())).expect("listed");
+    assert!(later.mention(&candidate.image));
+    let known = hub.aws.run(checks::known_change(&scheduler, &settings(), &candidate.image)).expect("read");
+    assert_eq!(known, Some(hub.aws.now()));
 }
 
 #[test]
@@ -176,11 +189,12 @@ fn a_check_that_has_just_fired_is_followed_by_one_under_a_fresh_name_and_under_t
     hub.aws.advance(SignedDuration::from_hours(24) + SignedDuration::from_secs(30));
     assert_eq!(hub.schedules(), [first.name.as_str()], "it is still there after it fired");
     let second = hub.ensure(&changed(hub.aws.now(), hub.aws.now()));
-    assert_eq!((second.how, second.name.clone()), (How::Created, format!("{}-2", first.name)));
+    assert_eq!((second.how, second.name.clone()), (How::Created, again(&first.name)));
     hub.aws.advance(SignedDuration::from_hours(1));
     let third = hub.ensure(&changed(hub.aws.now(), hub.aws.now()));
     assert_eq!((third.how, &third.name), (How::Created, &first.name));
-    assert_eq!(hub.schedules(), [first.name.clone(), second.name], "both are due, and each computes for itself");
+    let both = BTreeSet::from([first.name.clone(), second.name]);
+    assert_eq!(BTreeSet::from_iter(hub.schedules()), both, "both are due, and each computes for itself");
 }
 
 #[test]
@@ -192,7 +206,7 @@ fn an_update_that_loses_against_the_deletion_of_its_schedule_takes_a_fresh_name(
     let gone = hub.other("DeleteSchedule", json!({"GroupName": GROUP, "Name": first.name}));
     hub.meanwhile("UpdateSchedule", gone);
     let second = hub.ensure(&changed(hub.aws.now(), hub.aws.now()));
-    assert_eq!((second.how, second.name.clone()), (How::Created, format!("{}-2", first.name)));
+    assert_eq!((second.how, second.name.clone()), (How::Created, again(&first.name)));
     assert_eq!(hub.schedules(), [second.name]);
 }
 

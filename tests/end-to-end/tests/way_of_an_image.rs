@@ -372,7 +372,8 @@ fn an_image_that_something_outside_ecs_uses_is_kept() {
     for (image, why) in images.iter().zip(expected) {
         scene.assert_kept(image, "in-use", &why);
     }
-    scene.assert_deleted(&unused);
+    // What a SageMaker model's tag meant when its endpoint was deployed may be any image of the repository.
+    scene.assert_stays(&unused, "Image Check Postponed", "pinned-digests-unknown", "nothing tells which digest");
     scene.end();
 }
 

@@ -243,6 +243,9 @@ pub(crate) fn operations() -> Vec<Operation> {
             ["registryId", "repositoryName", "policyText", "force"]
         ),
         operation!("DeleteRepositoryPolicy", repository::delete_policy, ["registryId", "repositoryName"]),
+        operation!("GetRegistryPolicy", registry::get_policy, []),
+        operation!("PutRegistryPolicy", registry::put_policy, ["policyText"]),
+        operation!("DeleteRegistryPolicy", registry::delete_policy, []),
         operation!("TagResource", tagging::tag, ["resourceArn", "tags"]),
         operation!("UntagResource", tagging::untag, ["resourceArn", "tagKeys"]),
         operation!("ListTagsForResource", tagging::list, ["resourceArn"]),
@@ -350,6 +353,24 @@ fn authorize(world: &World, call: &Call, input: &Value, operation: &str) -> Resu
     Ok(accesses)
 }
 
+/// The policies of a repository and of its registry as one: new registries enforce theirs in every request (ECR user guide,
+/// "Private registry permissions").
+fn policy_of(world: &World, home: &Home, repository: &repository::Repository) -> Option<Value> {
+    let read = |text: &str| serde_json::from_str::<Value>(text).ok();
+    let own = repository.policy.as_deref().and_then(read);
+    let registry = world.ecr.registries.get(home).and_then(|registry| registry.policy.as_deref()).and_then(read);
+    let (mut own, registry) = match (own, registry) {
+        (Some(own), Some(registry)) => (own, registry),
+        (own, registry) => return own.or(registry),
+    };
+    let statements = |policy: &Value| match &policy["Statement"] {
+        Value::Array(statements) => statements.clone(),
+        statement => vec![statement.clone()],
+    };
+    own["Statement"] = statements(&own).into_iter().chain(statements(&registry)).collect();
+    Some(own)
+}
+
 /// An action on a repository, which need not exist.
 fn access(world: &World, action: &str, home: &Home, name: &str) -> Access {
     let mut access = Access::new(action, home.arn(name));
@@ -359,11 +380,7 @@ fn access(world: &World, action: &str, home: &Home, name: &str) -> Access {
                 .with(format!("aws:ResourceTag/{key}"), value.as_str())
                 .with(format!("ecr:ResourceTag/{key}"), value.as_str());
         }
-        access.resource_policy = repository
-            .policy
-            .as_deref()
-            .and_then(|text| serde_json::from_str(text).ok())
-            .map(|policy| (home.account.clone(), policy));
+        access.resource_policy = policy_of(world, home, repository).map(|policy| (home.account.clone(), policy));
     }
     access
 }

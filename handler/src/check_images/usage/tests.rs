@@ -223,6 +223,7 @@ fn users_outside_ecs_count_by_reference_and_by_digest() {
         resource: "arn:x".into(),
         images,
         digests,
+        pins: false,
         unreadable: None,
     };
     let users = vec![user(vec![reference(":multi")], vec![]), user(vec![], vec![digest(4)])];
@@ -239,6 +240,7 @@ fn a_function_whose_image_is_not_known_may_use_every_repository_that_more_than_a
         resource: "arn:x".into(),
         images: vec![],
         digests: vec![],
+        pins: false,
         unreadable: Some("its hash cannot be read".into()),
     };
     let landscape = Landscape { other_users: Found::Known(vec![function]), ..quiet() };
@@ -282,6 +284,7 @@ prop_compose! {
                 resource: "arn:x".into(),
                 images: vec![reference(&name)],
                 digests: vec![],
+                pins: false,
                 unreadable: None,
             })
             .into_iter()

@@ -220,10 +220,10 @@ fn an_index_is_not_archived() {
 
 #[test]
 fn an_index_takes_only_children_and_attachments_that_nothing_else_holds() {
-    let child = |image| Child { image, has_other_parent: false };
+    let child = |image| Child { image, has_other_parent: false, needed_elsewhere: false };
     let free = image(2);
     let tagged = ImageFacts { tags: ["arm".parse().unwrap()].into(), ..image(3) };
-    let shared = Child { image: image(4), has_other_parent: true };
+    let shared = Child { image: image(4), has_other_parent: true, needed_elsewhere: false };
     let attachment = |n, subject, needed_elsewhere| Attachment { image: image(n), subject, needed_elsewhere };
     let relations = Relations {
         children: vec![child(free.clone()), child(tagged), shared],

@@ -1,4 +1,4 @@
-//! What belongs to a registry as a whole: pull-time exclusions and pull-through cache rules.
+//! What belongs to a registry as a whole: its policy, pull-time exclusions and pull-through cache rules.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,6 +23,8 @@ pub(super) struct Registry {
     /// ARNs of principals whose pulls are not recorded.
     pub(super) exclusions: BTreeSet<String>,
     cache_rules: BTreeMap<String, CacheRule>,
+    /// The text of its policy.
+    pub(super) policy: Option<String>,
 }
 
 #[derive(Debug)]
@@ -158,6 +160,53 @@ pub(super) fn create_cache_rule(world: &mut World, call: &Call, input: &Value) -
     let answer = rule.describe(&input.ecr_repository_prefix, &home);
     rules.insert(input.ecr_repository_prefix, rule);
     Ok(Value::Object(answer))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct PutRegistryPolicy {
+    policy_text: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+fn policy_answer(home: &Home, text: &str) -> Value {
+    json!({"registryId": home.account.as_str(), "policyText": text})
+}
+
+fn policy_not_found(home: &Home) -> ServiceError {
+    let message = format!("Registry policy does not exist in the registry with id '{}'", home.account);
+    ServiceError::new("RegistryPolicyNotFoundException", message)
+}
+
+pub(super) fn get_policy(world: &mut World, call: &Call, input: &Value) -> Result<Value, ServiceError> {
+    let Nothing {} = read(input, INVALID)?;
+    let home = Home::of(call, None)?;
+    let text = world.ecr.registry_mut(&home).policy.clone().ok_or_else(|| policy_not_found(&home))?;
+    Ok(policy_answer(&home, &text))
+}
+
+pub(super) fn put_policy(world: &mut World, call: &Call, input: &Value) -> Result<Value, ServiceError> {
+    let input: PutRegistryPolicy = read(input, INVALID)?;
+    let home = Home::of(call, None)?;
+    let parsed: Option<Value> = serde_json::from_str(&input.policy_text).ok();
+    let statements = parsed.as_ref().and_then(|policy| policy.get("Statement"));
+    if !statements.is_some_and(|it| it.is_array() || it.is_object()) || input.policy_text.len() > 10_240 {
+        return Err(invalid(
+            "Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Invalid registry policy provided'",
+        ));
+    }
+    world.ecr.registry_mut(&home).policy = Some(input.policy_text.clone());
+    Ok(policy_answer(&home, &input.policy_text))
+}
+
+pub(super) fn delete_policy(world: &mut World, call: &Call, input: &Value) -> Result<Value, ServiceError> {
+    let Nothing {} = read(input, INVALID)?;
+    let home = Home::of(call, None)?;
+    let text = world.ecr.registry_mut(&home).policy.take().ok_or_else(|| policy_not_found(&home))?;
+    Ok(policy_answer(&home, &text))
 }
 
 fn cache_rule_not_found(prefix: &str) -> ServiceError {
