@@ -1,4 +1,4 @@
-//! The function `sweep`: images that no pending check covers get one.
+//! The function `sweep`: images that nothing is seen to use get a check, whether an event told of them or not.
 //!
 //! Events are best effort, and one event asks for one check. What a lost event, a kept image, a late opt-in or a time before
 //! the installation left behind is found here.

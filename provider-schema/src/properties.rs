@@ -54,7 +54,7 @@ pub struct Properties {
     /// What becomes of images that nothing uses any more.
     #[schemars(default)]
     pub action: Action,
-    /// When the opted-in repositories are swept for images that no pending check covers.
+    /// When the opted-in repositories are swept for images that nothing is seen to use.
     #[schemars(default)]
     pub sweep_schedule: SweepSchedule,
     /// Whether images that no task definition of any status names are checked, or kept.
