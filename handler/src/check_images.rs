@@ -584,7 +584,7 @@ impl CheckImages {
                 Ok(known) => known.and_then(|change| verdict::too_early_after(change, &policy, self.clock.now())),
                 Err(error) => {
                     let text = format!("whether an event asked for its check is not known: {}", Causes(&error));
-                    Some(Postponement::Missing(vec![Because::new(Gap::Message, text)]))
+                    Some(Postponement::Missing(vec![Because::new(Gap::Schedules, text)]))
                 }
             };
             match why {
@@ -628,7 +628,7 @@ impl CheckImages {
                 Err(error) => {
                     let text = format!("what goes with it cannot be remembered: {}", Causes(&error));
                     let tags = deletion.image().tags.iter().cloned().collect();
-                    let missing = Postponement::Missing(vec![Because::new(Gap::Images, text)]);
+                    let missing = Postponement::Missing(vec![Because::new(Gap::Schedules, text)]);
                     postponed.push((image, tags, missing));
                 }
             }

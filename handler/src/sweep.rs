@@ -252,7 +252,7 @@ impl Sweep {
             let now = self.clock.now();
             let due = ChecksDue { repository: repository.clone(), digests: candidates, occasion: Occasion::Sweep };
             if let Err(error) = checks::together(self.clients.scheduler(), settings, &due, now, now).await {
-                swept.add_gap(Because::new(Gap::Message, Causes(&error).to_string()));
+                swept.add_gap(Because::new(Gap::Schedules, Causes(&error).to_string()));
             }
         }
         Ok(Some(swept))

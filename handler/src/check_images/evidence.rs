@@ -92,6 +92,8 @@ pub enum Gap {
     Deployments,
     /// The digests that running services have pinned could not be read.
     PinnedDigests,
+    /// The schedules of checks could not be read or made.
+    Schedules,
     /// The check itself cannot be trusted: it came late, or its settings are of an unknown version.
     Message,
 }
@@ -108,6 +110,7 @@ impl Gap {
             Self::Coverage => "not-covered",
             Self::Deployments => "deployments-unknown",
             Self::PinnedDigests => "pinned-digests-unknown",
+            Self::Schedules => "schedules-unknown",
             Self::Message => "message-late",
         }
     }

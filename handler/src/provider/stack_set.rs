@@ -302,15 +302,17 @@ fn judge(state: &State, desired: &Desired) -> Result<(), StepError> {
     }
     // The hub, which is always among the targets, tells nothing of the others.
     let hub = desired.identity.hub_account();
-    let of_workloads = || state.instances.iter().filter(|((account, _), _)| account != hub);
+    // Nor does an account that is suspended.
+    let reached = || state.instances.iter().filter(|(_, instance)| !instance.suspended);
+    let of_workloads = || reached().filter(|((account, _), _)| account != hub);
     let none_works = if of_workloads().next().is_some() {
         of_workloads().all(|(_, instance)| instance.failure.is_some())
     } else {
-        state.instances.values().all(|instance| instance.failure.is_some())
+        reached().all(|(_, instance)| instance.failure.is_some())
     };
     let set = desired.identity.part_name();
-    if none_works {
-        return Err(StepError::Instances { action: "the deployment", set, failures });
+    if none_works && reached().next().is_some() {
+        return Err(StepError::Instances { action: "the deployment", set, failures, advice: "" });
     }
     tracing::warn!(
         stack_set = %set, count = failures.len(), failures = %first_of(&failures),
@@ -587,7 +589,8 @@ pub(super) async fn remove(client: &Client, identity: &Identity) -> Result<Progr
             }
         }
         let failures = state.failures_in_words();
-        return Err(StepError::Instances { action: "the deletion", set: name, failures });
+        let advice = "; mend what failed there and delete the stack again, or delete it and retain the resource";
+        return Err(StepError::Instances { action: "the deletion", set: name, failures, advice });
     }
     match client.delete_stack_set().stack_set_name(&name).set_call_as(call_as).send().await {
         Ok(_) => Ok(Progress::Stepped),

@@ -43,7 +43,11 @@ pub enum StepError {
         found: String,
     },
     /// A stack set operation ended, and these instances are not as they should be.
-    #[error("{action} failed in {} of the stack set {set}'s accounts and regions: {}", failures.len(), first_of(failures))]
+    #[error(
+        "{action} failed in {} of the stack set {set}'s accounts and regions: {}{advice}",
+        failures.len(),
+        first_of(failures)
+    )]
     Instances {
         /// What was attempted.
         action: &'static str,
@@ -51,6 +55,8 @@ pub enum StepError {
         set: String,
         /// Account, region and AWS's reason of each.
         failures: Vec<String>,
+        /// What to do about it, if anything: a phrase that begins with its own punctuation.
+        advice: &'static str,
     },
     /// The account lacks what must be there before anything is made.
     #[error("{}", .0.join("; "))]

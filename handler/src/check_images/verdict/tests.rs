@@ -291,7 +291,7 @@ prop_compose! {
 }
 
 /// Every gap there is.
-const GAPS: [Gap; 9] = [
+const GAPS: [Gap; 10] = [
     Gap::Repository,
     Gap::Pullers,
     Gap::Images,
@@ -300,6 +300,7 @@ const GAPS: [Gap; 9] = [
     Gap::Coverage,
     Gap::Deployments,
     Gap::PinnedDigests,
+    Gap::Schedules,
     Gap::Message,
 ];
 
