@@ -64,6 +64,10 @@ REFUSALS = re.compile(
 )
 
 
+# Members that AWS also answers in capitals, whatever the model says (the CLI's examples in the AWS Config developer guide).
+ANY_CASE = {"output.ConfigurationRecordersStatus[].lastStatus"}
+
+
 @functools.cache
 def service_model(service):
     return ServiceModel(Loader().load_service_model(service, "service-2"))
@@ -190,7 +194,8 @@ def check_string(shape, value, path):
         yield f"{path}: is {type(value).__name__}, not a string"
         return
     yield from check_bounds(shape, len(value), path, "characters")
-    if shape.enum and value not in shape.enum:
+    known = shape.enum if path not in ANY_CASE else [one.upper() for one in shape.enum] + shape.enum
+    if shape.enum and value not in known:
         yield f"{path}: {value!r} is not one of {', '.join(shape.enum)}"
     wanted = shape.metadata.get("pattern")
     if wanted is not None and not pattern(wanted).fullmatch(value):

@@ -73,6 +73,16 @@ class ServiceModels(unittest.TestCase):
             "error.digest: is not a member",
         )
 
+    def test_a_recorders_status_may_be_in_capitals(self):
+        def status(last):
+            answer = {"ConfigurationRecordersStatus": [{"name": "default", "recording": True, "lastStatus": last}]}
+            call = {"service": "config", "operation": "DescribeConfigurationRecorderStatus", "input": {}}
+            return call | {"output": answer, "error": None}
+
+        self.accepts(status("SUCCESS"))
+        self.accepts(status("Success"))
+        self.finds(status("success"), "output.ConfigurationRecordersStatus[].lastStatus: 'success' is not one of")
+
     def test_forms_have_no_types(self):
         def delete_instances(retain, tolerance, output=None):
             preferences = {"FailureTolerancePercentage": tolerance}

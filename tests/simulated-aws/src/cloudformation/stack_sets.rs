@@ -422,7 +422,12 @@ fn update_set(world: &mut World, call: &Call, input: &Value) -> Result<Value, Se
 }
 
 fn delete_set(world: &mut World, call: &Call, input: &Value) -> Result<Value, ServiceError> {
-    let (key, set) = set_named(world, call, input)?;
+    let (key, set) = match set_named(world, call, input) {
+        Ok(found) => found,
+        // The operation's model knows no error for a set that is gone.
+        Err(error) if error.code == "StackSetNotFoundException" => return Ok(json!({})),
+        Err(error) => return Err(error),
+    };
     if !set.instances.is_empty() {
         return Err(ServiceError::new("StackSetNotEmptyException", "StackSet is not empty").with_status(409));
     }
