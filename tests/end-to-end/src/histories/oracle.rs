@@ -365,8 +365,14 @@ impl Oracle {
             // It was among the newest if fewer than so many are left that count.
             let repository = self.repository(world, &removal.repository);
             let left = repository.map_or(0, |repository| {
-                let counts = |digest: &str| repository.tags_of(digest).any(|tag| !tag.starts_with("sha256-"));
-                repository.images.keys().filter(|digest| counts(digest)).count()
+                // Children of indexes and what is attached to others do not count; untagged images do.
+                let counts = |digest: &str, attached: bool| {
+                    !attached
+                        && repository.parents_of(digest).next().is_none()
+                        && repository.tags_of(digest).all(|tag| !tag.starts_with("sha256-"))
+                };
+                let images = repository.images.values();
+                images.filter(|image| counts(&image.digest, image.subject.is_some())).count()
             });
             if left < newest {
                 self.violations.push(format!("fewer than KeepNewestImages are left after the {what}"));
