@@ -4,13 +4,16 @@ the function behind its ServiceToken.
     python custom_resource.py ARTIFACT.zip MOTO_SERVER MINISTACK
 
 ministack runs the artifact as a process, speaks CloudFormation's protocol of custom resources, and has the schedules; moto
-has EventBridge, AWS Config and stack sets. What is asserted is what the function made in them, never a stack's status alone.
+has EventBridge, AWS Config and stack sets. Neither knows ECR's pull-time exclusions, which are kept here. What is asserted is what the function made in them, never a stack's status alone.
 """
 
+import collections
 import contextlib
+import http.server
 import json
 import pathlib
 import sys
+import threading
 import time
 
 import boto3
@@ -24,12 +27,49 @@ RESUMPTIONS = "ecr-cleanup-provider"
 STACK_SECONDS = 120
 
 
+@contextlib.contextmanager
+def exclusions():
+    """ECR as far as pull-time exclusions go: its endpoint, and the roles that are excluded in each region."""
+    excluded = collections.defaultdict(set)
+
+    class Ecr(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            operation = self.headers["X-Amz-Target"].rsplit(".", 1)[1]
+            region = self.headers["Authorization"].split("/")[2]
+            given = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            answer = {}
+            if operation == "ListPullTimeUpdateExclusions":
+                answer = {"pullTimeUpdateExclusions": sorted(excluded[region])}
+            elif operation == "RegisterPullTimeUpdateExclusion":
+                excluded[region].add(given["principalArn"])
+            elif operation == "DeregisterPullTimeUpdateExclusion":
+                excluded[region].discard(given["principalArn"])
+            else:
+                self.send_error(501, f"{operation} is not expected")
+                return
+            body = json.dumps(answer).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/x-amz-json-1.1")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Ecr) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", excluded
+        server.shutdown()
+
+
 class Emulators:
     """Both emulators, and what is in them."""
 
-    def __init__(self, moto, ministack):
+    def __init__(self, moto, ministack, ecr):
         self.moto = moto
         self.ministack = ministack
+        self.ecr = ecr
 
     def client(self, endpoint, service, region=REGION, account=ACCOUNT):
         keys = {"aws_access_key_id": ACCOUNT, "aws_secret_access_key": "secret"}
@@ -62,6 +102,7 @@ class Emulators:
                     "AWS_ENDPOINT_URL": self.ministack,
                     "AWS_ENDPOINT_URL_CLOUDFORMATION": self.moto,
                     "AWS_ENDPOINT_URL_CONFIG_SERVICE": self.moto,
+                    "AWS_ENDPOINT_URL_ECR": self.ecr,
                     "AWS_ENDPOINT_URL_EVENTBRIDGE": self.moto,
                 }
             },
@@ -125,9 +166,11 @@ def equal(found, expected, what):
 
 def main(artifact, moto_server, ministack_server):
     with contextlib.ExitStack() as servers:
+        ecr, excluded = servers.enter_context(exclusions())
         world = Emulators(
             servers.enter_context(emulators.moto(moto_server)),
             servers.enter_context(emulators.ministack(ministack_server)),
+            ecr,
         )
         function = world.create_function(pathlib.Path(artifact))
         before = world.made()
@@ -174,6 +217,11 @@ def main(artifact, moto_server, ministack_server):
         for told in settings().values():
             equal((told["dryRun"], told["rollbackWindowHours"]), (True, 24), "settings")
 
+        reading = {
+            f"arn:aws:iam::{ACCOUNT}:role/ecr-cleanup-{function}-{REGION}" for function in ["check-images", "sweep"]
+        }
+        equal(dict(excluded), {"us-east-1": reading}, "pull-time exclusions")
+
         # An update is in force in the rules, and takes the stack away from where it is not wanted any more.
         _, reasons, _ = world.on_stack("update_stack", "cleanup", properties(Regions=[REGION], RollbackWindowHours=48))
         for told in settings().values():
@@ -190,6 +238,7 @@ def main(artifact, moto_server, ministack_server):
 
         _, reasons, _ = world.on_stack("delete_stack", "cleanup")
         equal(world.made(), before, f"after the deletion: {reasons}")
+        equal([region for region, roles in excluded.items() if roles], [], "pull-time exclusions after the deletion")
     print(f"{pathlib.Path(artifact).name}: an EcrCleanup refused, created, updated and deleted in moto and ministack")
 
 
