@@ -73,15 +73,7 @@ mod tests {
     #[test]
     fn a_message_that_cannot_be_read_goes_back_and_holds_up_no_other() {
         let good = serde_json::json!({
-            "cleanup": {
-                "schemaVersion": 1, "name": "prod", "kind": "accounts",
-                "hub": {"account": "111111111111", "region": "eu-west-1"},
-                "aggregatorName": "a", "scheduleGroupName": "g",
-                "eventBusArn": "arn:aws:events:eu-west-1:111111111111:event-bus/b",
-                "schedulerRoleArn": "arn:aws:iam::111111111111:role/r",
-                "regions": ["eu-west-1"], "optInTag": {"key": "ecr-cleanup", "value": null},
-                "rollbackWindowHours": 24, "dryRun": false, "keepNewestImages": 0, "keepTagPatterns": [],
-            },
+            "cleanup": crate::settings::tests::cleanup(),
             "event": {
                 "id": "1", "source": "aws.ecs", "detail-type": "x", "account": "222222222222", "region": "eu-west-1",
                 "time": "2026-11-23T12:00:00Z", "detail": {},

@@ -573,11 +573,16 @@ impl Envelope {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use serde_json::json;
 
     use super::*;
     use crate::names::Kind;
+
+    /// The settings of an EcrCleanup as its messages carry them, to be changed by a test.
+    pub(crate) fn cleanup() -> Value {
+        serde_json::from_str(include_str!("../fixtures/cleanup.json")).unwrap()
+    }
 
     fn settings() -> Settings {
         let names = Names { name: "prod".parse().unwrap(), kind: Kind::Accounts };

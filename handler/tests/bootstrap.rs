@@ -77,15 +77,7 @@ fn log_lines(output: &Output) -> Vec<Value> {
 /// A message of the EcrCleanup `prod` with an event.
 fn message(event: Value) -> String {
     json!({
-        "cleanup": {
-            "schemaVersion": 1, "name": "prod", "kind": "accounts",
-            "hub": {"account": "111111111111", "region": "eu-west-1"},
-            "aggregatorName": "a", "scheduleGroupName": "g",
-            "eventBusArn": "arn:aws:events:eu-west-1:111111111111:event-bus/b",
-            "schedulerRoleArn": "arn:aws:iam::111111111111:role/r",
-            "regions": ["eu-west-1"], "optInTag": {"key": "ecr-cleanup", "value": null},
-            "rollbackWindowHours": 24, "dryRun": false, "keepNewestImages": 0, "keepTagPatterns": [],
-        },
+        "cleanup": serde_json::from_str::<Value>(include_str!("../fixtures/cleanup.json")).expect("JSON"),
         "event": event,
     })
     .to_string()

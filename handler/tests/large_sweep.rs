@@ -160,14 +160,7 @@ async fn a_large_organization_fits_into_memory_and_takes_calls_for_pages_only() 
     let clients = Arc::new(Clients::new(config));
     let sweep = Sweep::new(Arc::clone(&clients), clients.clock());
     let message = json!({
-        "cleanup": {
-            "schemaVersion": 1, "name": "prod", "kind": "accounts",
-            "hub": {"account": "111111111111", "region": "eu-west-1"},
-            "aggregatorName": "a", "eventBusArn": "arn:aws:events:eu-west-1:111111111111:event-bus/a",
-            "scheduleGroupName": "a", "schedulerRoleArn": "arn:aws:iam::111111111111:role/a", "regions": ["eu-west-1"],
-            "optInTag": {"key": "ecr-cleanup", "value": null}, "rollbackWindowHours": 24, "dryRun": false,
-            "keepNewestImages": 0, "keepTagPatterns": [],
-        },
+        "cleanup": serde_json::from_str::<Value>(include_str!("../fixtures/cleanup.json")).expect("JSON"),
         "event": {
             "id": "1", "source": "ecr-cleanup", "detail-type": "Sweep Due", "account": "111111111111",
             "region": "eu-west-1", "time": "2026-11-02T10:00:00Z", "detail": {},

@@ -8,14 +8,7 @@ fn at(text: &str) -> Timestamp {
 
 fn envelope(change: impl Fn(&mut serde_json::Value)) -> Envelope {
     let mut message = json!({
-        "cleanup": {
-            "schemaVersion": 1, "name": "prod", "kind": "accounts",
-            "hub": {"account": "111111111111", "region": "eu-west-1"},
-            "aggregatorName": "a", "eventBusArn": "arn:aws:events:eu-west-1:111111111111:event-bus/a",
-            "scheduleGroupName": "a", "schedulerRoleArn": "arn:aws:iam::111111111111:role/a", "regions": ["eu-west-1"],
-            "optInTag": {"key": "ecr-cleanup", "value": null}, "rollbackWindowHours": 24, "dryRun": false,
-            "keepNewestImages": 0, "keepTagPatterns": [],
-        },
+        "cleanup": crate::settings::tests::cleanup(),
         "event": {
             "id": "1", "source": EVENT_SOURCE, "detail-type": CHECK_DUE, "account": "111111111111", "region": "eu-west-1",
             "time": "2026-11-02T10:00:00Z",

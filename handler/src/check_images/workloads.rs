@@ -248,15 +248,9 @@ mod tests {
     use super::*;
 
     fn settings(organization: Option<&str>) -> Settings {
-        let mut settings = serde_json::json!({
-            "schemaVersion": 1, "name": "prod", "kind": if organization.is_some() { "organization" } else { "accounts" },
-            "hub": {"account": "111111111111", "region": "eu-west-1"},
-            "aggregatorName": "a", "eventBusArn": "arn:aws:events:eu-west-1:111111111111:event-bus/a",
-            "scheduleGroupName": "a", "schedulerRoleArn": "arn:aws:iam::111111111111:role/a", "regions": ["eu-west-1"],
-            "optInTag": {"key": "ecr-cleanup", "value": null}, "rollbackWindowHours": 24, "dryRun": false,
-            "keepNewestImages": 0, "keepTagPatterns": [],
-        });
+        let mut settings = crate::settings::tests::cleanup();
         if let Some(id) = organization {
+            settings["kind"] = "organization".into();
             settings["organization"] =
                 serde_json::json!({"organizationId": id, "organizationalUnitIds": ["ou-abcd-12345678"]});
         }

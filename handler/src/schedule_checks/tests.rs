@@ -14,16 +14,11 @@ fn fixture(name: &str) -> Value {
 
 /// A message of the EcrCleanup `name`, which cleans up the registries of 111111111111 in `region`.
 fn message(id: &str, name: &str, region: &str, event: Value) -> Message {
+    let mut cleanup = crate::settings::tests::cleanup();
+    cleanup["name"] = name.into();
+    cleanup["regions"] = json!([region]);
     let body = json!({
-        "cleanup": {
-            "schemaVersion": 1, "name": name, "kind": "accounts",
-            "hub": {"account": "111111111111", "region": "eu-west-1"},
-            "aggregatorName": "a", "scheduleGroupName": "g",
-            "eventBusArn": "arn:aws:events:eu-west-1:111111111111:event-bus/b",
-            "schedulerRoleArn": "arn:aws:iam::111111111111:role/r",
-            "regions": [region], "optInTag": {"key": "ecr-cleanup", "value": null},
-            "rollbackWindowHours": 24, "dryRun": false, "keepNewestImages": 0, "keepTagPatterns": [],
-        },
+        "cleanup": cleanup,
         "event": event,
     });
     Message { id: id.to_owned(), envelope: Envelope::read(&body.to_string()).unwrap() }

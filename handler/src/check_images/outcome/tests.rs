@@ -6,14 +6,7 @@ use crate::settings::Envelope;
 
 fn settings() -> Settings {
     let message = json!({
-        "cleanup": {
-            "schemaVersion": 1, "name": "prod", "kind": "accounts",
-            "hub": {"account": "111111111111", "region": "eu-west-1"},
-            "aggregatorName": "a", "eventBusArn": "arn:aws:events:eu-west-1:111111111111:event-bus/a",
-            "scheduleGroupName": "a", "schedulerRoleArn": "arn:aws:iam::111111111111:role/a", "regions": ["eu-west-1"],
-            "optInTag": {"key": "ecr-cleanup", "value": null}, "rollbackWindowHours": 24, "dryRun": false,
-            "keepNewestImages": 0, "keepTagPatterns": [],
-        },
+        "cleanup": crate::settings::tests::cleanup(),
         "event": {
             "id": "1", "source": "ecr-cleanup", "detail-type": "x", "account": "111111111111", "region": "eu-west-1",
             "time": "2026-11-02T10:00:00Z", "detail": {},
