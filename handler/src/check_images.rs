@@ -30,7 +30,7 @@
 //!   on `*`, for workloads that are an organization.
 //! - `sts:AssumeRole` on `arn:*:iam::*:role/ecr-cleanup-*` (the evidence roles).
 //! - `scheduler:CreateSchedule`, `GetSchedule`, `UpdateSchedule`, `DeleteSchedule` on `schedule/ecr-cleanup-*/check-*`,
-//!   `scheduler:ListSchedules` on `schedule/ecr-cleanup-*/*`,
+//!   `scheduler:ListSchedules` on `*` (it takes no resource in IAM),
 //!   `iam:PassRole` on the schedules' role to `scheduler.amazonaws.com`.
 //! - `events:PutEvents` on the buses `ecr-cleanup-*`.
 //! - `sqs:ReceiveMessage`, `sqs:DeleteMessage`, `sqs:GetQueueAttributes` on its queue, and its log group.
@@ -40,6 +40,7 @@
 //! - `ecs:DescribeServices`, `ecs:DescribeServiceRevisions`, `ecs:DescribeTaskDefinition` on `*` (in its region).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
 use std::sync::Arc;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
@@ -57,11 +58,11 @@ use self::policy::Policy;
 use self::registry::{Images, RepositoryFacts};
 use self::usage::{Landscape, LiveService, Named, Place, Revision};
 use self::verdict::{Deletion, Postponement, Verdict, judge};
-use self::workloads::{Pullers, Standing, Workloads};
+use self::workloads::{KnownAccounts, Pullers, Standing, Workloads};
 use crate::account::AccountId;
-use crate::batch::{Batch, Failures};
+use crate::batch::{Batch, Failures, Message};
 use crate::causes::Causes;
-use crate::checks::{self, Candidate, CheckDue, ChecksDue, Occasion};
+use crate::checks::{self, Candidate, CheckDue, ChecksDue, Fired, Occasion};
 use crate::clients::Clients;
 use crate::clock::Clock;
 use crate::image::{Digest, ImageId, Tag};
@@ -112,10 +113,12 @@ pub struct CheckImages {
     remembered: Mutex<Remembered>,
 }
 
-/// What a warm function remembers: proofs of coverage for 15 minutes, and what never changes.
+/// What a warm function remembers: proofs of coverage, and the accounts that need them, for 15 minutes, and what never
+/// changes.
 #[derive(Debug, Default)]
 struct Remembered {
     proofs: Proofs,
+    accounts: KnownAccounts,
     revisions: KnownRevisions,
 }
 
@@ -134,8 +137,8 @@ pub(crate) struct Due {
     pub(crate) postponed_since: Option<Timestamp>,
     pub(crate) candidacy: Candidacy,
     pub(crate) messages: BTreeSet<String>,
-    /// An event asked for it, and no later event for another check. One that found this one firing did.
-    pub(crate) is_the_only_one: bool,
+    /// The image's schedules that sent them.
+    pub(crate) fired: Fired,
     /// All of its messages came in time.
     pub(crate) fresh: bool,
 }
@@ -181,7 +184,7 @@ impl CheckImages {
             match due(&message.envelope, now) {
                 Ok(due) => {
                     for due in due {
-                        add(&mut requests, message.envelope.settings.clone(), due, message.id.clone(), fresh);
+                        add(&mut requests, &message, due, fresh);
                     }
                 }
                 Err(refused) => failures.add(&message.id, &refused),
@@ -195,7 +198,7 @@ impl CheckImages {
     }
 
     /// Judges and acts on everything that one EcrCleanup is asked for.
-    async fn check(&self, mut request: Request, remembered: &mut Remembered, failures: &mut Failures) {
+    async fn check(&self, request: Request, remembered: &mut Remembered, failures: &mut Failures) {
         let settings = &request.settings;
         let mut judged: BTreeMap<Repository, (Option<Participation>, BTreeMap<Digest, Judged>)> = BTreeMap::new();
         let mut looked_at: BTreeMap<Repository, BTreeMap<Digest, Due>> = BTreeMap::new();
@@ -216,18 +219,6 @@ impl CheckImages {
                 let (known, all) = judged.entry(repository).or_default();
                 *known = participation;
                 all.extend(images);
-            }
-        }
-        let is_deletion = |judged: &Judged| matches!(judged.verdict, Verdict::Delete(_));
-        if judged.values().flat_map(|(_, images)| images.values()).any(is_deletion)
-            // If they are not known, each image is asked for.
-            && let Ok(later) = checks::later_generations(self.clients.scheduler(), settings).await
-        {
-            for (repository, checks) in &mut request.repositories {
-                for (digest, due) in checks {
-                    let image = ImageId { repository: repository.clone(), digest: digest.clone() };
-                    due.is_the_only_one = due.candidacy.named && !later.mention(&image);
-                }
             }
         }
         let mut events = Vec::new();
@@ -267,7 +258,8 @@ impl CheckImages {
 
         let mut workloads = Err(Because::new(Gap::Coverage, "nobody was looked for"));
         if !taking_part.is_empty() {
-            workloads = Workloads::gather(clients, settings, &aggregator).await;
+            workloads =
+                Workloads::gather(clients, settings, &aggregator, &mut remembered.accounts, self.clock.now()).await;
         }
         if let Ok(workloads) = &mut workloads {
             for facts in taking_part.values() {
@@ -325,7 +317,9 @@ impl CheckImages {
             let shared = match pullers.get(repository) {
                 Some(Ok(pullers)) => {
                     let places = places_of(pullers);
-                    let revisions = naming.remove(repository).unwrap_or_else(|| Ok(Vec::new()));
+                    let revisions = naming.remove(repository).unwrap_or_else(|| {
+                        Err(Because::new(Gap::Usage, "it was not looked up which task definitions name the repository"))
+                    });
                     let revisions = families::without_superseded(settings, &aggregator, revisions).await;
                     let covered = covered(&workloads, &coverage, &places);
                     Ok(Shared { pullers: Ok(pullers), covered, places, revisions })
@@ -410,8 +404,14 @@ impl CheckImages {
         known: &mut KnownRevisions,
     ) -> Landscape {
         let (clients, names, hub) = (&*self.clients, &settings.names, &settings.hub.account);
-        let runners = aggregator.select(Gap::Usage, &queries::runners(), |row| row.runner()).await;
-        let other_users = aggregator.select(Gap::Usage, &queries::other_users(hub), |row| row.other_user(hub)).await;
+        let (runners, other_users) =
+            match aggregator.select(Gap::Usage, &queries::users(hub), |row| row.seen(hub)).await {
+                Ok(rows) => {
+                    let (runners, other_users, _) = rows::told_apart(rows);
+                    (Ok(runners), Ok(other_users))
+                }
+                Err(because) => (Err(because.clone()), Err(because)),
+            };
         let run = &runners;
         #[expect(clippy::redundant_iter_cloned, reason = "the future of a borrowed item is not known to be Send")]
         let asked = places.iter().cloned().map(async |place: Place| {
@@ -553,8 +553,9 @@ impl CheckImages {
         outcomes
     }
 
-    /// Puts off the deletion of images for which an event asked for another check that is still pending: its schedule may know
-    /// of a change that nothing else tells, since the task definition is gone or Config does not show it yet.
+    /// Puts off the deletion of images for which an event asked for another check that is still pending, or for one of what
+    /// would go with them: its schedule may know of a change that nothing else tells, since the task definition is gone or
+    /// Config does not show it yet.
     async fn heed_events(
         &self,
         settings: &Settings,
@@ -568,14 +569,26 @@ impl CheckImages {
             Participation::In(own) => Policy::of(settings).with(own),
             _ => Policy::of(settings),
         };
+        let scheduler = self.clients.scheduler();
+        let pending = &checks::pending(scheduler, settings, repository).await;
+        let nothing = &Fired::default();
         let asked = deletions.into_iter().map(async |deletion| {
-            let digest = deletion.image().digest.clone();
-            if checks.get(&digest).is_some_and(|due| due.is_the_only_one) {
-                return (deletion, Ok(None));
+            let pending = match pending {
+                Ok(pending) => pending,
+                Err(error) => return (deletion, Err(Causes(error).to_string())),
+            };
+            let parts = deletion.children().iter().chain(deletion.attachments()).map(|part| part.digest.clone());
+            let digests: Vec<Digest> = iter::once(deletion.image().digest.clone()).chain(parts).collect();
+            let mut latest = None;
+            for digest in digests {
+                let fired = checks.get(&digest).map_or(nothing, |due| &due.fired);
+                let image = ImageId { repository: repository.clone(), digest };
+                match checks::known_change(scheduler, settings, &image, pending, fired).await {
+                    Ok(change) => latest = latest.max(change),
+                    Err(error) => return (deletion, Err(Causes(&error).to_string())),
+                }
             }
-            let image = ImageId { repository: repository.clone(), digest };
-            let known = checks::known_change(self.clients.scheduler(), settings, &image).await;
-            (deletion, known)
+            (deletion, Ok(latest))
         });
         let asked: Vec<_> = futures::stream::iter(asked).buffered(PARALLEL).collect().await;
         let mut heeded = Vec::new();
@@ -583,7 +596,7 @@ impl CheckImages {
             let why = match known {
                 Ok(known) => known.and_then(|change| verdict::too_early_after(change, &policy, self.clock.now())),
                 Err(error) => {
-                    let text = format!("whether an event asked for its check is not known: {}", Causes(&error));
+                    let text = format!("whether an event asked for its check is not known: {error}");
                     Some(Postponement::Missing(vec![Because::new(Gap::Schedules, text)]))
                 }
             };
@@ -723,9 +736,10 @@ fn due(envelope: &Envelope, now: Timestamp) -> Result<Vec<CheckDue>, Refused> {
 }
 
 /// Adds a check to the request of its EcrCleanup.
-fn add(requests: &mut Vec<Request>, settings: Settings, due: CheckDue, message: String, fresh: bool) {
-    let at = requests.iter().position(|request| request.settings == settings).unwrap_or_else(|| {
-        requests.push(Request { settings, repositories: BTreeMap::new() });
+fn add(requests: &mut Vec<Request>, message: &Message, due: CheckDue, fresh: bool) {
+    let Message { id, envelope: Envelope { settings, event } } = message;
+    let at = requests.iter().position(|request| request.settings == *settings).unwrap_or_else(|| {
+        requests.push(Request { settings: settings.clone(), repositories: BTreeMap::new() });
         requests.len() - 1
     });
     let candidacy = due.candidacy();
@@ -736,7 +750,7 @@ fn add(requests: &mut Vec<Request>, settings: Settings, due: CheckDue, message: 
         candidacy,
         postponed_since: due.postponed_since,
         messages: BTreeSet::new(),
-        is_the_only_one: false,
+        fired: Fired::default(),
         fresh,
     });
     known.last_change = known.last_change.max(due.last_change);
@@ -745,7 +759,10 @@ fn add(requests: &mut Vec<Request>, settings: Settings, due: CheckDue, message: 
     known.candidacy.orphan |= candidacy.orphan;
     known.postponed_since = checks::earlier(known.postponed_since, due.postponed_since);
     known.fresh &= fresh;
-    known.messages.insert(message);
+    known.messages.insert(id.clone());
+    if let Some(generation) = due.generation {
+        known.fired.add(generation, event.time);
+    }
 }
 
 /// The next check of an image whose check is put off.

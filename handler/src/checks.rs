@@ -17,7 +17,7 @@
 //! other's look and update, the last one's time stays. A check that comes too early by that finds it out from the times at
 //! which Config captured the revisions that name the image.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_scheduler::operation::get_schedule::GetScheduleOutput;
 use aws_sdk_scheduler::types::{
@@ -95,6 +95,9 @@ pub struct CheckDue {
     /// It was a child or an attachment of an image whose deletion was begun here.
     #[serde(default, skip_serializing_if = "is_no")]
     pub orphan: bool,
+    /// Which of the image's own schedules asks for it. Checks of several images do not say, nor those of an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u32>,
 }
 
 fn yes() -> bool {
@@ -151,6 +154,7 @@ impl ChecksDue {
             postponed_since: None,
             named: false,
             orphan: occasion == Occasion::Deletion,
+            generation: None,
         })
     }
 }
@@ -163,12 +167,14 @@ struct Check {
 }
 
 impl Check {
-    /// The check of `candidate`, at a whole minute at least [`LEAD`] ahead.
+    /// The check of `candidate`, at a whole minute at least [`LEAD`] ahead, under the first of the image's names.
     fn of(candidate: &Candidate, now: Timestamp) -> Self {
         let ImageId { repository, digest } = candidate.image.clone();
         let Candidate { last_change, postponements, postponed_since, candidacy, .. } = *candidate;
         let Candidacy { named, orphan } = candidacy;
-        let due = CheckDue { repository, digest, last_change, postponements, postponed_since, named, orphan };
+        let generation = Some(1);
+        let due =
+            CheckDue { repository, digest, last_change, postponements, postponed_since, named, orphan, generation };
         Self { at: whole_minute(candidate.not_before.max(now + LEAD)), due }
     }
 
@@ -236,61 +242,88 @@ pub(crate) fn whole_minute(time: Timestamp) -> Timestamp {
     time.round(TimestampRound::new().smallest(Unit::Minute).mode(RoundMode::Ceil)).unwrap_or(time)
 }
 
-/// The name of an image's schedule: `check-` and 32 hexadecimal digits; from the second generation on `check-again-`, the
-/// digits and its number, so that the few of them can be listed.
-fn schedule_name(image: &ImageId, generation: u32) -> String {
-    let digits = &sha256_hex(&image.to_string())[..32];
-    if generation == 1 { format!("check-{digits}") } else { format!("{AGAIN}{digits}-{generation}") }
+/// How the names of the schedules of a repository's images begin, so that they can be listed: `check-`, 12 hexadecimal
+/// digits, and `-`.
+fn repository_prefix(repository: &Repository) -> String {
+    format!("check-{}-", &sha256_hex(&repository.to_string())[..12])
 }
 
-/// How the names of later generations begin.
-const AGAIN: &str = "check-again-";
+/// The name of an image's schedule: 32 hexadecimal digits follow; from the second generation on, its number.
+fn schedule_name(image: &ImageId, generation: u32) -> String {
+    let digits = &sha256_hex(&image.to_string())[..32];
+    let first = format!("{}{digits}", repository_prefix(&image.repository));
+    if generation == 1 { first } else { format!("{first}-{generation}") }
+}
 
-/// The schedules of later generations, of whatever images.
+/// The schedules of a repository's images, and when each was last changed, as far as AWS tells.
 #[derive(Debug)]
-pub struct LaterGenerations(Vec<String>);
+pub struct Pending(BTreeMap<String, Option<Timestamp>>);
 
-impl LaterGenerations {
-    /// Whether one of them is of this image.
-    pub fn mention(&self, image: &ImageId) -> bool {
-        let first = schedule_name(image, 2);
-        let begin = first.trim_end_matches('2');
-        self.0.iter().any(|name| name.starts_with(begin))
+impl Pending {
+    /// The image's schedules among them of which `fired` does not already tell everything, by name.
+    ///
+    /// A schedule that has fired may be found for a while. It is the one that fired, and not another of the same name, if
+    /// it was not changed since; to be on the safe side of clocks that differ, since a minute before that. Nobody touches a
+    /// schedule within [`LEAD`] of its time.
+    fn of_image<'a>(&'a self, image: &ImageId, fired: &'a Fired) -> impl Iterator<Item = &'a str> {
+        let first = schedule_name(image, 1);
+        let of_image = self.0.range(first.clone()..).take_while({
+            let first = first.clone();
+            move |(name, _)| name.starts_with(&first)
+        });
+        of_image.filter_map(move |(name, changed)| {
+            let generation = match name.strip_prefix(&first)? {
+                "" => Some(1),
+                rest => Some(rest.strip_prefix('-')?.parse::<u32>().ok()?),
+            };
+            let fired = generation.and_then(|generation| fired.0.get(&generation));
+            let is_told = |fired: &Timestamp, changed: &Timestamp| *changed < *fired - SignedDuration::from_mins(1);
+            let told = fired.zip(changed.as_ref()).is_some_and(|(fired, changed)| is_told(fired, changed));
+            (!told).then_some(name.as_str())
+        })
     }
 }
 
-/// The pending schedules of later generations.
+/// Which of an image's schedules fired, and when: what they knew is known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fired(BTreeMap<u32, Timestamp>);
+
+impl Fired {
+    /// A schedule of this generation fired at `at`, or earlier.
+    pub fn add(&mut self, generation: u32, at: Timestamp) {
+        let known = self.0.entry(generation).or_insert(at);
+        *known = at.min(*known);
+    }
+}
+
+/// The schedules of a repository's images.
 ///
 /// # Errors
 /// A call failed.
-pub async fn later_generations(
+pub async fn pending(
     scheduler: &aws_sdk_scheduler::Client,
     settings: &Settings,
-) -> Result<LaterGenerations, ScheduleError> {
-    Ok(LaterGenerations(names_beginning(scheduler, settings, AGAIN).await?))
-}
-
-/// The names of the schedules that begin so.
-async fn names_beginning(
-    scheduler: &aws_sdk_scheduler::Client,
-    settings: &Settings,
-    prefix: &str,
-) -> Result<Vec<String>, ScheduleError> {
-    let mut names = Vec::new();
+    repository: &Repository,
+) -> Result<Pending, ScheduleError> {
+    let prefix = repository_prefix(repository);
+    let mut pending = BTreeMap::new();
     let mut token = None;
     loop {
-        let listed = scheduler
+        let page = scheduler
             .list_schedules()
             .group_name(&settings.schedule_group_name)
-            .name_prefix(prefix)
+            .name_prefix(&prefix)
             .set_next_token(token)
             .send()
             .await
-            .map_err(|error| ScheduleError::Call(failure_text("scheduler:ListSchedules", prefix, &error)))?;
-        names.extend(listed.schedules().iter().filter_map(|schedule| schedule.name().map(str::to_owned)));
-        token = listed.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
+            .map_err(|error| ScheduleError::Call(failure_text("scheduler:ListSchedules", &prefix, &error)))?;
+        for schedule in page.schedules() {
+            let changed = schedule.last_modification_date().and_then(|at| Timestamp::from_second(at.secs()).ok());
+            pending.extend(schedule.name().map(|name| (name.to_owned(), changed)));
+        }
+        token = page.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
         if token.is_none() {
-            return Ok(names);
+            return Ok(Pending(pending));
         }
     }
 }
@@ -367,9 +400,10 @@ pub async fn ensure(
     let image = &candidate.image;
     let failed = |reason: String| EnsureError::Call { image: Box::new(image.clone()), reason };
     let invalid = |error: aws_sdk_scheduler::error::BuildError| failed(error.to_string());
-    let wanted = Check::of(candidate, now);
+    let mut wanted = Check::of(candidate, now);
     let mut generation = 1;
     for _ in 0..ATTEMPTS {
+        wanted.due.generation = Some(generation);
         let name = schedule_name(image, generation);
         let group = &settings.schedule_group_name;
 
@@ -539,7 +573,7 @@ pub async fn cancel(
     }
 }
 
-/// The latest change that the pending checks of an image know of, if it has any.
+/// The latest change that the pending checks of an image know of, if it has any beside those that `fired`.
 ///
 /// # Errors
 /// A call failed, or a check cannot be read.
@@ -547,12 +581,12 @@ pub async fn known_change(
     scheduler: &aws_sdk_scheduler::Client,
     settings: &Settings,
     image: &ImageId,
+    pending: &Pending,
+    fired: &Fired,
 ) -> Result<Option<Timestamp>, ScheduleError> {
     let group = &settings.schedule_group_name;
-    let mut names = names_beginning(scheduler, settings, &schedule_name(image, 1)).await?;
-    names.extend(names_beginning(scheduler, settings, schedule_name(image, 2).trim_end_matches('2')).await?);
     let mut latest = None;
-    for name in &names {
+    for name in pending.of_image(image, fired) {
         let found = match scheduler.get_schedule().group_name(group).name(name).send().await {
             Ok(found) => found,
             Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception()) => {
@@ -623,10 +657,32 @@ mod tests {
 
     #[test]
     fn names_follow_from_repository_and_digest() {
-        let base = format!("check-{}", &sha256_hex(&format!("111111111111/eu-west-1/team/api@{DIGEST}"))[..32]);
+        let repository = "111111111111/eu-west-1/team/api";
+        let digits = &sha256_hex(&format!("{repository}@{DIGEST}"))[..32];
+        let base = format!("check-{}-{digits}", &sha256_hex(repository)[..12]);
         assert_eq!(schedule_name(&image(), 1), base);
-        assert_eq!(schedule_name(&image(), 2), format!("{}-2", base.replace("check-", "check-again-")));
-        assert_eq!(base.len(), 38);
+        assert_eq!(schedule_name(&image(), 2), format!("{base}-2"));
+        assert_eq!(base.len(), 51);
+    }
+
+    #[test]
+    fn a_schedule_of_the_image_is_looked_at_unless_it_is_known_to_be_the_one_that_fired() {
+        let (image, fired_at) = (image(), time("2026-11-23T12:00:00Z"));
+        let (first, second) = (schedule_name(&image, 1), schedule_name(&image, 2));
+        let mut fired = Fired::default();
+        fired.add(1, fired_at);
+        let looked_at = |name: &str, changed: Option<&str>| {
+            let pending = Pending(BTreeMap::from([(name.to_owned(), changed.map(time))]));
+            pending.of_image(&image, &fired).count() == 1
+        };
+        assert!(!looked_at(&first, Some("2026-11-23T11:58:00Z")), "it fired as it is");
+        assert!(looked_at(&first, Some("2026-11-23T11:59:00Z")), "it was changed about when it fired");
+        assert!(looked_at(&first, Some("2026-11-23T12:01:00Z")), "it was made anew");
+        assert!(looked_at(&first, None), "nobody knows");
+        assert!(looked_at(&second, Some("2026-11-20T00:00:00Z")), "another fired");
+        for other in [format!("{first}0"), format!("{first}-x"), format!("{first}-"), "check-0".into()] {
+            assert!(!looked_at(&other, None), "{other} is of no image");
+        }
     }
 
     #[test]
@@ -653,7 +709,7 @@ mod tests {
             serde_json::json!({
                 "repository": {"account": "111111111111", "region": "eu-west-1", "name": "team/api"},
                 "digest": DIGEST, "lastChange": "2026-11-23T12:00:00Z", "postponements": 3,
-                "postponedSince": "2026-11-23T08:00:00Z",
+                "postponedSince": "2026-11-23T08:00:00Z", "generation": 1,
             })
         );
     }

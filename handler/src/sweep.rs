@@ -53,7 +53,7 @@ use crate::check_images::registry::{self, RepositoryFacts};
 use crate::check_images::usage::{Landscape, Revision};
 use crate::check_images::verdict::prospect;
 use crate::check_images::{Due, Shared, evidence_of, families};
-use crate::checks::{self, ChecksDue, LEAD, Occasion, ScheduleError};
+use crate::checks::{self, ChecksDue, Fired, LEAD, Occasion, ScheduleError};
 use crate::clients::Clients;
 use crate::clock::Clock;
 use crate::metrics::Sink;
@@ -315,7 +315,7 @@ impl Due {
             postponed_since: None,
             candidacy: Candidacy { named: false, orphan: false },
             messages: BTreeSet::new(),
-            is_the_only_one: false,
+            fired: Fired::default(),
             fresh: true,
         }
     }

@@ -8,9 +8,9 @@
 //!
 //! # Why these queries
 //! Config's query rate is the scarce resource, so everything that a batch can share is one query:
-//! - *runners*: all services, task sets and rules that run a task definition. They are needed for every repository alike.
-//! - *other users*: all resources of other types that name an image of the hub's registries, in one query; the pattern
-//!   `ACCOUNT.dkr%` covers every registry host of the account in every region.
+//! - *users*: all services, task sets and rules that run a task definition, and all resources of other types that name an
+//!   image of the hub's registries, in one query, as they are needed for every repository alike; the pattern `ACCOUNT.dkr%`
+//!   covers every registry host of the account in every region.
 //! - *task definitions*: everything that names one of the repositories at hand, three repositories an expression. Exact
 //!   references would not do: in `NAME:TAG@DIGEST` the tag may be one that the image has no more, and nobody knows which
 //!   that were. Nor are they cheaper, as an image has a dozen spellings of a hundred characters and an expression holds two
@@ -117,13 +117,6 @@ const REVISION: &str = "SELECT arn, accountId, awsRegion, configuration.Status, 
      configurationItemCaptureTime WHERE resourceType = 'AWS::ECS::TaskDefinition' AND ";
 const IMAGE: &str = "configuration.ContainerDefinitions.Image";
 
-/// All services, task sets and rules that run a task definition.
-pub fn runners() -> String {
-    let mut columns = BTreeSet::from(["configuration.Cluster"]);
-    columns.extend(TASK_DEFINITION_RUNNERS.iter().map(|runner| runner.task_definition_at));
-    format!("SELECT {} WHERE {}", columns_of(columns), runner_conditions())
-}
-
 fn runner_conditions() -> String {
     TASK_DEFINITION_RUNNERS
         .iter()
@@ -136,12 +129,6 @@ fn runner_conditions() -> String {
         })
         .collect::<Vec<_>>()
         .join(" OR ")
-}
-
-/// All resources outside ECS that name an image of the hub's registries.
-pub fn other_users(hub: &AccountId) -> String {
-    let columns = IMAGE_USERS.iter().flat_map(|user| user.images_at.iter().copied().chain(user.digest_at)).collect();
-    format!("SELECT {} WHERE {}", columns_of(columns), user_conditions(hub))
 }
 
 fn user_conditions(hub: &AccountId) -> String {
@@ -180,7 +167,7 @@ pub fn active_revisions<'a>(families: impl IntoIterator<Item = &'a Family>) -> R
 }
 
 /// Everything that uses images of the hub's registries or could run what uses them: task definitions of any status that name
-/// such an image, and whatever [`runners`] and [`other_users`] ask for.
+/// such an image, and whatever [`users`] asks for.
 pub fn everything(hub: &AccountId) -> String {
     let revisions = format!("(resourceType = '{TASK_DEFINITION}' AND {IMAGE} LIKE '{hub}.dkr%')");
     let mut columns = user_columns();
@@ -189,7 +176,8 @@ pub fn everything(hub: &AccountId) -> String {
     format!("SELECT {}, configurationItemCaptureTime WHERE {revisions} OR {runners} OR {others}", columns_of(columns))
 }
 
-/// What [`runners`] and [`other_users`] ask for, in one query.
+/// All services, task sets and rules that run a task definition, and all resources outside ECS that name an image of the hub's
+/// registries.
 pub fn users(hub: &AccountId) -> String {
     format!("SELECT {} WHERE {} OR {}", columns_of(user_columns()), runner_conditions(), user_conditions(hub))
 }

@@ -251,6 +251,19 @@ pub fn hub_images<'a>(
     Ok(images)
 }
 
+/// Rows of several kinds, each kind by itself.
+pub fn told_apart(rows: Vec<Seen>) -> (Vec<Runner>, Vec<OtherUser>, Vec<Revision>) {
+    let (mut runners, mut other_users, mut revisions) = (Vec::new(), Vec::new(), Vec::new());
+    for row in rows {
+        match row {
+            Seen::Runner(runner) => runners.push(runner),
+            Seen::OtherUser(user) => other_users.push(user),
+            Seen::Revision(revision) => revisions.push(revision),
+        }
+    }
+    (runners, other_users, revisions)
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

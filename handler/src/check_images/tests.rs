@@ -65,23 +65,29 @@ fn a_change_never_lies_in_the_future() {
 fn checks_of_one_image_become_one_that_knows_the_latest_of_all() {
     let now = at("2026-11-02T10:00:00Z");
     let mut requests = Vec::new();
-    for (message, change, postponements, since, fresh) in [
-        ("a", "2026-11-01T10:00:00Z", 3, "2026-11-02T02:00:00Z", true),
-        ("b", "2026-11-01T12:00:00Z", 1, "2026-11-02T01:00:00Z", false),
+    for (message, change, postponements, since, fired, fresh) in [
+        ("a", "2026-11-01T10:00:00Z", 3, "2026-11-02T02:00:00Z", "2026-11-02T09:55:00Z", true),
+        ("b", "2026-11-01T12:00:00Z", 1, "2026-11-02T01:00:00Z", "2026-11-02T09:00:00Z", false),
     ] {
         let envelope = envelope(|message| {
             message["event"]["detail"]["lastChange"] = json!(change);
             message["event"]["detail"]["postponements"] = json!(postponements);
             message["event"]["detail"]["postponedSince"] = json!(since);
+            message["event"]["detail"]["generation"] = json!(2);
+            message["event"]["time"] = json!(fired);
         });
         let [due] = &due(&envelope, now).unwrap()[..] else { panic!("one image") };
-        add(&mut requests, envelope.settings.clone(), due.clone(), message.into(), fresh);
+        let message = Message { id: message.into(), envelope: envelope.clone() };
+        add(&mut requests, &message, due.clone(), fresh);
     }
     let [request] = &requests[..] else { panic!("{requests:?}") };
     let merged = request.repositories.values().next().unwrap().values().next().unwrap();
     assert_eq!(merged.last_change, at("2026-11-01T12:00:00Z"));
     assert_eq!(merged.postponed_since, Some(at("2026-11-02T01:00:00Z")));
     assert_eq!((merged.postponements, merged.fresh, merged.messages.len()), (3, false, 2));
+    let mut fired = Fired::default();
+    fired.add(2, at("2026-11-02T09:00:00Z"));
+    assert_eq!(merged.fired, fired);
 }
 
 #[test]
@@ -102,7 +108,7 @@ fn only_missing_evidence_counts_as_a_postponement() {
         postponed_since: since,
         candidacy: check.candidacy(),
         messages: BTreeSet::new(),
-        is_the_only_one: false,
+        fired: Fired::default(),
         fresh: true,
     };
     let missing = Postponement::Missing(vec![Because::new(Gap::Usage, "throttled")]);

@@ -10,7 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use aws_sdk_organizations::Client;
 use aws_sdk_organizations::types::Account;
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::aggregator::Aggregator;
+use super::coverage::REMEMBERED;
 use super::evidence::{Because, Gap};
 use super::failed_call::failed_call;
 use super::pullers::{Admitted, OrganizationScope};
@@ -36,12 +39,31 @@ pub struct Workloads {
     pub scopes: BTreeMap<OrganizationScope, Result<BTreeMap<AccountId, Standing>, Because>>,
 }
 
+/// The accounts that were found for an aggregator, and when. Lives as long as the function stays warm.
+#[derive(Debug, Default)]
+pub struct KnownAccounts(BTreeMap<String, (Timestamp, BTreeMap<AccountId, Standing>)>);
+
 impl Workloads {
-    /// The accounts as they are now: those of the aggregator, or for an organization those of its units at any depth.
+    /// The accounts as they are now, or were less than [`REMEMBERED`] ago: those of the aggregator, or for an organization
+    /// those of its units at any depth.
     ///
     /// # Errors
     /// A call that failed, or an aggregator that is gone.
-    pub async fn gather(clients: &Clients, settings: &Settings, aggregator: &Aggregator<'_>) -> Result<Self, Because> {
+    pub async fn gather(
+        clients: &Clients,
+        settings: &Settings,
+        aggregator: &Aggregator<'_>,
+        known: &mut KnownAccounts,
+        now: Timestamp,
+    ) -> Result<Self, Because> {
+        // An account that came since is outside the workloads, which keeps what it may pull; only not where outsiders are
+        // ignored. One that left since has to be covered a little longer.
+        let may_remember = settings.outside_pullers == OutsidePullers::Keep;
+        if let Some((at, accounts)) = known.0.get(aggregator.name).filter(|_| may_remember)
+            && (SignedDuration::ZERO..REMEMBERED).contains(&now.duration_since(*at))
+        {
+            return Ok(Self { accounts: accounts.clone(), scopes: BTreeMap::new() });
+        }
         let mut accounts = match &settings.organization {
             Some(organization) => {
                 let units = organization.organizational_unit_ids.iter().map(|unit| unit.to_string());
@@ -50,6 +72,7 @@ impl Workloads {
             None => aggregated_accounts(aggregator).await?,
         };
         accounts.entry(settings.hub.account.clone()).or_insert(Standing::Active);
+        known.0.insert(aggregator.name.to_owned(), (now, accounts.clone()));
         Ok(Self { accounts, scopes: BTreeMap::new() })
     }
 

@@ -41,7 +41,7 @@ pub(super) async fn gather(
     let all = aggregator.select_pages(Gap::Usage, &queries::everything(hub), pages, read).await;
     if let Ok(Some(rows)) = all {
         let wanted: BTreeSet<&Repository> = repositories.iter().map(|(repository, _)| repository).collect();
-        let (runners, other_users, revisions) = told_apart(rows);
+        let (runners, other_users, revisions) = rows::told_apart(rows);
         let mut by_repository: BTreeMap<Repository, Vec<Revision>> = BTreeMap::new();
         for revision in revisions {
             let named: BTreeSet<&Repository> =
@@ -57,20 +57,8 @@ pub(super) async fn gather(
         tracing::warn!(ecr_cleanup = %settings.names, outcome = "repositories are asked for one by one", reason = because.text);
     }
     let rows = aggregator.select(Gap::Usage, &queries::users(hub), read).await?;
-    let (runners, other_users, _) = told_apart(rows);
+    let (runners, other_users, _) = rows::told_apart(rows);
     Ok(Seen { landscape: landscape(runners, other_users), by_repository: None })
-}
-
-fn told_apart(rows: Vec<rows::Seen>) -> (Vec<Runner>, Vec<OtherUser>, Vec<Revision>) {
-    let (mut runners, mut other_users, mut revisions) = (Vec::new(), Vec::new(), Vec::new());
-    for row in rows {
-        match row {
-            rows::Seen::Runner(runner) => runners.push(runner),
-            rows::Seen::OtherUser(user) => other_users.push(user),
-            rows::Seen::Revision(revision) => revisions.push(revision),
-        }
-    }
-    (runners, other_users, revisions)
 }
 
 /// Without live deployments, which a sweep does not ask for.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use handler::checks::{self, Candidate, EnsureError, How, Scheduled, ensure};
+use handler::checks::{self, Candidate, EnsureError, Fired, How, Scheduled, ensure};
 use handler::image::{ImageId, Selector};
 use handler::repository::Repository;
 use handler::schedule_checks::resolve;
@@ -92,7 +92,7 @@ impl Hub {
 
 /// The name of the second generation.
 fn again(first: &str) -> String {
-    format!("{}-2", first.replace("check-", "check-again-"))
+    format!("{first}-2")
 }
 
 /// The EcrCleanup's schedule group.
@@ -104,7 +104,7 @@ fn schedule_of_another(name: &str, start: Timestamp, hours: i64) -> Value {
     let change = at - SignedDuration::from_hours(24);
     let detail = json!({
         "repository": {"account": "111111111111", "region": "eu-west-1", "name": "team/api"},
-        "digest": ABSENT, "lastChange": change.to_string(), "postponements": 0,
+        "digest": ABSENT, "lastChange": change.to_string(), "postponements": 0, "generation": 1,
     });
     json!({
         "GroupName": GROUP, "Name": name, "ActionAfterCompletion": "DELETE",
@@ -174,11 +174,13 @@ fn a_check_that_is_about_to_fire_is_followed_by_one_under_a_fresh_name() {
 
     // Whoever is about to act on the first finds the second, and what it knows.
     let scheduler = aws_sdk_scheduler::Client::new(&hub.sdk());
-    let candidate = changed(start, start);
-    let later = hub.aws.run(checks::later_generations(&scheduler, &settings())).expect("listed");
-    assert!(later.mention(&candidate.image));
-    let known = hub.aws.run(checks::known_change(&scheduler, &settings(), &candidate.image)).expect("read");
-    assert_eq!(known, Some(hub.aws.now()));
+    let (settings, image) = (settings(), changed(start, start).image);
+    hub.aws.advance(SignedDuration::from_secs(90));
+    let mut fired = Fired::default();
+    fired.add(1, hub.aws.now());
+    let pending = hub.aws.run(checks::pending(&scheduler, &settings, &image.repository)).expect("listed");
+    let known = hub.aws.run(checks::known_change(&scheduler, &settings, &image, &pending, &fired));
+    assert_eq!(known.expect("read"), Some(second.due.last_change));
 }
 
 #[test]

@@ -39,12 +39,12 @@ fn three_repositories_share_an_expression() {
 }
 
 #[test]
-fn everything_is_what_the_single_queries_ask_for() {
+fn everything_is_what_users_and_revisions_are_asked_by() {
     let hub = "111111111111".parse().unwrap();
     let (everything, users) = (everything(&hub), users(&hub));
     for query in [&everything, &users] {
         assert!(query.len() <= MAX_EXPRESSION, "{} characters", query.len());
-        for condition in [runners(), other_users(&hub)].map(|query| query.split_once(" WHERE ").unwrap().1.to_owned()) {
+        for condition in [runner_conditions(), user_conditions(&hub)] {
             assert!(query.contains(&condition), "{condition} is not in {query}");
         }
     }
@@ -55,18 +55,20 @@ fn everything_is_what_the_single_queries_ask_for() {
 #[test]
 fn the_shared_queries_read_as_intended() {
     assert_eq!(
-        runners(),
-        "SELECT resourceType, resourceId, arn, accountId, awsRegion, configuration.Cluster, \
-         configuration.Targets.EcsParameters.TaskDefinitionArn, configuration.TaskDefinition WHERE \
-         resourceType = 'AWS::ECS::Service' OR resourceType = 'AWS::ECS::TaskSet' OR (resourceType = 'AWS::Events::Rule' AND \
+        runner_conditions(),
+        "resourceType = 'AWS::ECS::Service' OR resourceType = 'AWS::ECS::TaskSet' OR (resourceType = 'AWS::Events::Rule' AND \
          configuration.Targets.EcsParameters.TaskDefinitionArn LIKE 'arn:%')"
     );
-    let others = other_users(&"111111111111".parse().unwrap());
-    assert!(others.contains(
+    let users = users(&"111111111111".parse().unwrap());
+    let begin = "SELECT resourceType, resourceId, arn, accountId, awsRegion, configuration.Cluster, ";
+    assert!(users.starts_with(begin), "{users}");
+    for column in ["configuration.TaskDefinition", "configuration.Targets.EcsParameters.TaskDefinitionArn"] {
+        assert!(users.split(" WHERE ").next().unwrap().split(", ").any(|selected| selected == column), "{column}");
+    }
+    assert!(users.contains(
         "(resourceType = 'AWS::CodeBuild::Project' AND configuration.environment.image LIKE '111111111111.dkr%')"
     ));
-    assert!(others.contains("(resourceType = 'AWS::Lambda::Function' AND configuration.packageType = 'Image')"));
-    assert!(others.len() <= MAX_EXPRESSION);
+    assert!(users.contains("(resourceType = 'AWS::Lambda::Function' AND configuration.packageType = 'Image')"));
 }
 
 #[test]
