@@ -424,7 +424,7 @@ impl CheckImages {
         let asked = futures::stream::iter(asked).buffered(PARALLEL);
         let mut live: BTreeMap<Place, Result<Vec<LiveService>, Because>> = asked.collect().await;
         let mut run: BTreeSet<_> =
-            live.values().flatten().flatten().flat_map(|s| s.task_definitions.iter()).cloned().collect();
+            live.values().flatten().flatten().flat_map(|s| s.task_definitions.keys()).cloned().collect();
         // Elsewhere nobody may pull what the revision names, and there may be no evidence role to read it with.
         let runners_run = runners.iter().flatten().flat_map(|runner| &runner.task_definitions);
         run.extend(runners_run.filter(|arn| places.contains(&arn.place())).cloned());

@@ -12,14 +12,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_ecs::error::ProvideErrorMetadata as _;
-use aws_sdk_ecs::types::{Service, ServiceRevision};
+use aws_sdk_ecs::types::{ContainerImage, Service, ServiceRevision};
 
 use super::aggregator::Aggregator;
 use super::evidence::{Because, Found, Gap};
 use super::failed_call::failed_call;
 use super::queries;
 use super::rows::hub_images;
-use super::usage::{LiveService, Pinned, Place, Revision, RevisionImages, Runner};
+use super::usage::{LiveService, PinnedRevision, Place, Revision, RevisionImages, Runner};
 use crate::account::AccountId;
 use crate::clients::{Clients, WorkloadClients};
 use crate::image::ImageReference;
@@ -59,7 +59,10 @@ pub async fn live_services(
     for service in
         runners.iter().filter(|runner| runner.is_service && (&runner.account, &runner.region) == (account, region))
     {
-        clusters.entry(cluster_of(service)).or_default().push(&service.resource);
+        let cluster = cluster_of(service).ok_or_else(|| {
+            Because::new(Gap::Deployments, format!("nothing tells the cluster of {}", service.resource))
+        })?;
+        clusters.entry(cluster).or_default().push(&service.resource);
     }
     let mut live = Vec::new();
     if clusters.is_empty() {
@@ -103,12 +106,13 @@ pub async fn live_services(
     Ok(live)
 }
 
-/// The cluster of a service: from its ARN, or from its item for ARNs of the old form without one.
-fn cluster_of(service: &Runner) -> String {
+/// The cluster of a service: from its ARN, or from its item for ARNs of the old form without one. A guess would not do: a
+/// service that is looked for in the wrong cluster is told to be missing.
+fn cluster_of(service: &Runner) -> Option<String> {
     let resource = service.resource.split(':').next_back().unwrap_or_default();
     match resource.split('/').collect::<Vec<_>>()[..] {
-        ["service", cluster, _] => cluster.to_owned(),
-        _ => service.cluster.clone().unwrap_or_else(|| "default".to_owned()),
+        ["service", cluster, _] => Some(cluster.to_owned()),
+        _ => service.cluster.clone(),
     }
 }
 
@@ -125,14 +129,17 @@ fn live_service(service: &Service) -> Result<Option<LiveService>, String> {
         .filter(|deployment| deployment.status() != Some("INACTIVE"))
         .map(|deployment| deployment.task_definition());
     let task_sets = service.task_sets().iter().map(|task_set| task_set.task_definition());
-    let task_definitions = deployments
-        .chain(task_sets)
-        .chain(service.task_definition().map(Some))
-        .map(|text| {
-            text.and_then(|text| text.parse().ok())
-                .ok_or_else(|| format!("{arn} has a deployment whose task definition cannot be read: {text:?}"))
-        })
-        .collect::<Result<_, _>>()?;
+    let task_definition = |text: Option<&str>| {
+        text.and_then(|text| text.parse::<TaskDefinitionArn>().ok())
+            .ok_or_else(|| format!("{arn} has a deployment whose task definition cannot be read: {text:?}"))
+    };
+    let mut task_definitions = BTreeMap::new();
+    for text in deployments.chain(task_sets) {
+        *task_definitions.entry(task_definition(text)?).or_insert(0) += 1;
+    }
+    if let Some(text) = service.task_definition() {
+        task_definitions.entry(task_definition(Some(text))?).or_insert(1);
+    }
     Ok(Some(LiveService {
         service: arn.to_owned(),
         task_definitions,
@@ -298,7 +305,7 @@ pub async fn ask_for_pinned_digests(
         _ => false,
     };
     let mut services: Vec<&mut LiveService> =
-        services.iter_mut().filter(|service| service.task_definitions.iter().any(by_tag)).collect();
+        services.iter_mut().filter(|service| service.task_definitions.keys().any(by_tag)).collect();
     if services.is_empty() {
         return;
     }
@@ -310,7 +317,7 @@ pub async fn ask_for_pinned_digests(
             Ok(pinned) => {
                 let pinned = service.revisions.iter().map(|arn| pinned.get(arn).cloned().ok_or(arn));
                 match pinned.collect::<Result<Vec<_>, _>>() {
-                    Ok(pinned) => Found::Known(pinned.concat()),
+                    Ok(pinned) => Found::Known(pinned),
                     Err(arn) => Found::Missing(Because::new(
                         Gap::PinnedDigests,
                         format!("{}: its revision {arn} cannot be described", service.service),
@@ -327,7 +334,7 @@ async fn describe_revisions(
     subject: &str,
     account: &AccountId,
     arns: &BTreeSet<String>,
-) -> Result<BTreeMap<String, Vec<Pinned>>, Because> {
+) -> Result<BTreeMap<String, PinnedRevision>, Because> {
     let mut pinned = BTreeMap::new();
     for twenty in arns.iter().cloned().collect::<Vec<_>>().chunks(20) {
         let answer = ecs
@@ -337,28 +344,26 @@ async fn describe_revisions(
             .await
             .map_err(|error| failed_call(Gap::PinnedDigests, "ecs:DescribeServiceRevisions", subject, &error))?;
         for revision in answer.service_revisions() {
-            let (arn, pins) = pins(revision).ok_or_else(|| {
+            let revision = pinned_revision(revision).ok_or_else(|| {
                 Because::new(Gap::PinnedDigests, format!("a service revision of account {account} cannot be read"))
             })?;
-            pinned.insert(arn, pins);
+            pinned.insert(revision.arn.clone(), revision);
         }
     }
     Ok(pinned)
 }
 
-/// What a service revision has pinned. An image without a digest is left out: whoever needs it finds it missing.
-fn pins(revision: &ServiceRevision) -> Option<(String, Vec<Pinned>)> {
-    let task_definition: TaskDefinitionArn = revision.task_definition()?.parse().ok()?;
-    let pins = revision
+/// What a service revision has pinned. Images outside ECR cannot be read as references, and need not be.
+fn pinned_revision(revision: &ServiceRevision) -> Option<PinnedRevision> {
+    let digest_of = |container: &ContainerImage| container.image_digest()?.parse().ok();
+    let images = revision
         .container_images()
         .iter()
-        .filter_map(|container| {
-            Some(Pinned {
-                task_definition: task_definition.clone(),
-                image: container.image()?.parse().ok()?,
-                digest: container.image_digest()?.parse().ok()?,
-            })
-        })
+        .filter_map(|container| Some((container.image()?.parse().ok()?, digest_of(container))))
         .collect();
-    Some((revision.service_revision_arn()?.to_owned(), pins))
+    Some(PinnedRevision {
+        arn: revision.service_revision_arn()?.to_owned(),
+        task_definition: revision.task_definition()?.parse().ok()?,
+        images,
+    })
 }

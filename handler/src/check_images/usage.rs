@@ -88,23 +88,25 @@ pub struct OtherUser {
 pub struct LiveService {
     /// Its ARN.
     pub service: String,
-    /// The task definitions of its live deployments and task sets.
-    pub task_definitions: BTreeSet<TaskDefinitionArn>,
-    /// Its current service revisions.
+    /// What it runs: for each task definition, how many live deployments and task sets do.
+    pub task_definitions: BTreeMap<TaskDefinitionArn, usize>,
+    /// The ARNs of its current service revisions.
     pub revisions: Vec<String>,
     /// What those have pinned; known only for services that run an image of the repositories at hand by a tag.
-    pub pinned: Found<Vec<Pinned>>,
+    pub pinned: Found<Vec<PinnedRevision>>,
 }
 
-/// The digest that a service revision has pinned for an image.
+/// A service revision, with what it has pinned. Two of them may run the same task definition: each deployment makes one, and
+/// a tag may have moved between them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pinned {
-    /// The task definition of the service revision.
+pub struct PinnedRevision {
+    /// Its ARN.
+    pub arn: String,
+    /// Its task definition.
     pub task_definition: TaskDefinitionArn,
-    /// The image as the task definition names it.
-    pub image: ImageReference,
-    /// What the tag resolved to when the service was deployed.
-    pub digest: Digest,
+    /// The images as the task definition names them, and what their tags resolved to when it was deployed, as far as ECS
+    /// tells.
+    pub images: Vec<(ImageReference, Option<Digest>)>,
 }
 
 /// What is known of the images of a revision that was looked up by its ARN.
@@ -255,18 +257,18 @@ pub fn usage(
             None => return Err(Because::new(Gap::Deployments, format!("{} in {} was not asked", place.0, place.1))),
         };
         for service in live {
-            for arn in &service.task_definitions {
+            for arn in service.task_definitions.keys() {
                 live_deployments.entry(arn).or_insert_with(|| Use {
                     account: place.0.clone(),
                     region: place.1.clone(),
                     resource: service.service.clone(),
                     how: format!("a live deployment of this service runs {arn}"),
                 });
-                if let Ok(pinned) = &mut usage.pinned
-                    && let Err(because) = pinned_by(named, service, arn, place, landscape, pinned)
-                {
-                    usage.pinned = Err(because);
-                }
+            }
+            if let Ok(pinned) = &mut usage.pinned
+                && let Err(because) = pinned_by(named, service, place, landscape, pinned)
+            {
+                usage.pinned = Err(because);
             }
         }
     }
@@ -353,38 +355,44 @@ pub fn usage(
 }
 
 /// Adds the digests that a live service has pinned for images of the repository.
+///
+/// What one revision has pinned says nothing of another, so each live deployment has to have one, and each of them a digest
+/// for every image that it names by a tag alone.
 fn pinned_by(
     named: &Named<'_>,
     service: &LiveService,
-    arn: &TaskDefinitionArn,
     place: &Place,
     landscape: &Landscape,
     pinned: &mut BTreeMap<Digest, Vec<Use>>,
 ) -> Result<(), Because> {
-    let images = match landscape.revisions_run.get(arn) {
-        Some(Ok(RevisionImages::Named(images))) => images,
-        Some(Ok(RevisionImages::NoSuchRevision)) => {
-            let text = format!("ECS knows no {arn}, which {} runs", service.service);
-            return Err(Because::new(Gap::Deployments, text));
+    let by_tag = |image: &ImageReference| image.repository() == named.repository && image.digest().is_none();
+    let mut names_any = false;
+    for (arn, deployments) in &service.task_definitions {
+        let images: Vec<&ImageReference> =
+            images_run(service, arn, landscape)?.iter().filter(|image| by_tag(image)).collect();
+        if images.is_empty() {
+            continue;
         }
-        Some(Err(because)) => return Err(because.clone()),
-        None => {
-            return Err(Because::new(Gap::Deployments, format!("{arn}, which {} runs, was not read", service.service)));
+        names_any = true;
+        let of_it = known(&service.pinned)?.iter().filter(|revision| revision.task_definition == *arn);
+        let tells_all = |revision: &&PinnedRevision| {
+            images.iter().all(|image| revision.images.iter().any(|(named, _)| named == *image))
+        };
+        if of_it.filter(tells_all).count() < *deployments {
+            let text = format!("{} does not tell what each of its deployments of {arn} has pinned", service.service);
+            return Err(Because::new(Gap::PinnedDigests, text));
         }
-    };
-    for image in images.iter().filter(|image| image.repository() == named.repository && image.digest().is_none()) {
-        let digests: Vec<&Digest> = known(&service.pinned)?
-            .iter()
-            .filter(|pin| pin.task_definition == *arn && pin.image == *image)
-            .map(|pin| &pin.digest)
-            .collect();
-        if digests.is_empty() {
-            return Err(Because::new(
-                Gap::PinnedDigests,
-                format!("{} does not tell which digest it has pinned for {image} of {arn}", service.service),
-            ));
-        }
-        for digest in digests {
+    }
+    if !names_any {
+        return Ok(());
+    }
+    for revision in known(&service.pinned)? {
+        for (image, digest) in revision.images.iter().filter(|(image, _)| by_tag(image)) {
+            let Some(digest) = digest else {
+                let text =
+                    format!("{} does not tell which digest {} has pinned for {image}", service.service, revision.arn);
+                return Err(Because::new(Gap::PinnedDigests, text));
+            };
             for meant in named.with_parents(named.with_digest(digest)) {
                 pinned.entry(meant.clone()).or_default().push(Use {
                     account: place.0.clone(),
@@ -396,6 +404,23 @@ fn pinned_by(
         }
     }
     Ok(())
+}
+
+/// The hub's images that a revision names which a live service runs.
+fn images_run<'a>(
+    service: &LiveService,
+    arn: &TaskDefinitionArn,
+    landscape: &'a Landscape,
+) -> Result<&'a [ImageReference], Because> {
+    match landscape.revisions_run.get(arn) {
+        Some(Ok(RevisionImages::Named(images))) => Ok(images),
+        Some(Ok(RevisionImages::NoSuchRevision)) => {
+            let text = format!("ECS knows no {arn}, which {} runs", service.service);
+            Err(Because::new(Gap::Deployments, text))
+        }
+        Some(Err(because)) => Err(because.clone()),
+        None => Err(Because::new(Gap::Deployments, format!("{arn}, which {} runs, was not read", service.service))),
+    }
 }
 
 fn known<T>(found: &Found<T>) -> Result<&T, Because> {

@@ -93,8 +93,19 @@ fn runner(resource_type: &'static str, task_definition: TaskDefinitionArn) -> Ru
     }
 }
 
-fn service(pinned: Found<Vec<Pinned>>) -> LiveService {
-    LiveService { service: SERVICE_ARN.into(), task_definitions: [arn(1)].into(), revisions: vec!["r".into()], pinned }
+/// A service with this many live deployments of the first task definition.
+fn service_with(deployments: usize, pinned: Found<Vec<PinnedRevision>>) -> LiveService {
+    let task_definitions = [(arn(1), deployments)].into();
+    LiveService { service: SERVICE_ARN.into(), task_definitions, revisions: vec!["r".into()], pinned }
+}
+
+fn service(pinned: Found<Vec<PinnedRevision>>) -> LiveService {
+    service_with(1, pinned)
+}
+
+/// A service revision of the first task definition that pinned this for `:v1`.
+fn pin(digest: Option<Digest>) -> PinnedRevision {
+    PinnedRevision { arn: "r".into(), task_definition: arn(1), images: vec![(reference(":v1"), digest)] }
 }
 
 #[test]
@@ -152,9 +163,8 @@ fn a_revision_that_is_run_and_gone_from_config_has_to_be_read_where_it_may_pull(
 
 #[test]
 fn a_live_deployment_is_a_use_even_of_a_revision_that_no_query_found() {
-    let pin = Pinned { task_definition: arn(1), image: reference(":v1"), digest: digest(1) };
     let landscape = Landscape {
-        live: BTreeMap::from([(place(), Found::Known(vec![service(Found::Known(vec![pin]))]))]),
+        live: BTreeMap::from([(place(), Found::Known(vec![service(Found::Known(vec![pin(Some(digest(1)))]))]))]),
         revisions_run: BTreeMap::from([(arn(1), Ok(RevisionImages::Named(vec![reference(":v1")])))]),
         ..quiet()
     };
@@ -163,9 +173,8 @@ fn a_live_deployment_is_a_use_even_of_a_revision_that_no_query_found() {
 
 #[test]
 fn a_pinned_digest_is_a_use_whatever_the_tag_says_now() {
-    let pin = Pinned { task_definition: arn(1), image: reference(":v1"), digest: digest(4) };
     let landscape = Landscape {
-        live: BTreeMap::from([(place(), Found::Known(vec![service(Found::Known(vec![pin]))]))]),
+        live: BTreeMap::from([(place(), Found::Known(vec![service(Found::Known(vec![pin(Some(digest(4)))]))]))]),
         revisions_run: BTreeMap::from([(arn(1), Ok(RevisionImages::Named(vec![reference(":v1")])))]),
         ..quiet()
     };
@@ -176,9 +185,21 @@ fn a_pinned_digest_is_a_use_whatever_the_tag_says_now() {
 #[test]
 fn a_service_that_does_not_tell_its_digest_leaves_unknown_what_is_pinned_but_not_what_is_named() {
     let throttled = Because::new(Gap::PinnedDigests, "throttled");
-    for pinned in [Found::Known(vec![]), Found::Missing(throttled)] {
+    let other = PinnedRevision { task_definition: arn(2), ..pin(Some(digest(4))) };
+    let names_another = PinnedRevision { images: vec![(reference(":v2"), Some(digest(4)))], ..pin(None) };
+    for (deployments, pinned) in [
+        (1, Found::Known(vec![])),
+        (1, Found::Missing(throttled)),
+        (1, Found::Known(vec![pin(None)])),
+        (1, Found::Known(vec![other.clone()])),
+        (1, Found::Known(vec![names_another])),
+        // What one of two deployments has pinned says nothing of the other.
+        (2, Found::Known(vec![pin(Some(digest(4)))])),
+        (2, Found::Known(vec![pin(Some(digest(4))), other])),
+        (2, Found::Known(vec![pin(Some(digest(4))), pin(None)])),
+    ] {
         let landscape = Landscape {
-            live: BTreeMap::from([(place(), Found::Known(vec![service(pinned)]))]),
+            live: BTreeMap::from([(place(), Found::Known(vec![service_with(deployments, pinned)]))]),
             revisions_run: BTreeMap::from([(arn(1), Ok(RevisionImages::Named(vec![reference(":v1")])))]),
             ..quiet()
         };
@@ -274,8 +295,8 @@ prop_compose! {
             .zip(1..)
             .map(|((name, active), number)| revision(number, status(*active), name))
             .collect();
-        let pin = |n| Pinned { task_definition: arn(1), image: reference(":v1"), digest: digest(n) };
-        let live: Vec<LiveService> = live.map(|n| service(Found::Known(vec![pin(n)]))).into_iter().collect();
+        let live: Vec<LiveService> =
+            live.map(|n| service(Found::Known(vec![pin(Some(digest(n)))]))).into_iter().collect();
         let other: Vec<OtherUser> = other
             .map(|name| OtherUser {
                 resource_type: "AWS::AppRunner::Service",
