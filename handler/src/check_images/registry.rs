@@ -56,14 +56,16 @@ pub async fn mutabilities(
                 }
                 for repository in answer.repositories() {
                     let name = repository.repository_name().and_then(|name| name.parse().ok());
-                    if let (Some(name), Some(mutability)) = (name, repository.image_tag_mutability()) {
-                        let mutability = match mutability {
-                            ImageTagMutability::Immutable => Mutability::Fixed,
-                            // With exclusions some tags can move, and which ones may change.
-                            _ => Mutability::Movable,
-                        };
-                        found.insert(name, mutability);
-                    }
+                    let (Some(name), Some(mutability)) = (name, repository.image_tag_mutability()) else {
+                        let text = format!("ecr:DescribeRepositories for {registry} answered what cannot be read");
+                        return Err(Because::new(Gap::Repository, text));
+                    };
+                    let mutability = match mutability {
+                        ImageTagMutability::Immutable => Mutability::Fixed,
+                        // With exclusions some tags can move, and which ones may change.
+                        _ => Mutability::Movable,
+                    };
+                    found.insert(name, mutability);
                 }
             }
             Err(error) if error.as_service_error().is_some_and(|error| error.is_repository_not_found_exception()) => {
