@@ -70,10 +70,8 @@ pub async fn delete(
     images: Vec<Deletion>,
 ) -> BTreeMap<Digest, Deleted> {
     let all = |outcome: Deleted| images.iter().map(|image| (image.image().digest.clone(), outcome.clone())).collect();
-    match registry::resource_tags(ecr, repository).await {
-        Ok(tags) if participation(opt_in, &tags) == *participated => {}
-        Ok(_) => return all(Deleted::Changed("the repository's opt-in tag changed".into())),
-        Err(Because { text, .. }) => return all(Deleted::Changed(text)),
+    if let Err(why) = takes_part_still(ecr, repository, opt_in, participated).await {
+        return all(Deleted::Changed(why));
     }
     let mut outcomes = BTreeMap::new();
     let mut agreed = images;
@@ -136,6 +134,21 @@ pub async fn delete(
     outcomes
 }
 
+/// Whether the repository's opt-in tag says what it said when its images were judged; if not, why nothing may be done.
+async fn takes_part_still(
+    ecr: &Client,
+    repository: &Repository,
+    opt_in: &OptInTag,
+    participated: &Participation,
+) -> Result<(), String> {
+    let tags = registry::resource_tags(ecr, repository).await.map_err(|because| because.text)?;
+    if participation(opt_in, &tags) == *participated {
+        Ok(())
+    } else {
+        Err("the repository's opt-in tag changed".into())
+    }
+}
+
 /// What happened to an image since it was judged, if anything did.
 fn changed(image: &Deletion, seen: &registry::Images) -> Option<Deleted> {
     let image = image.image();
@@ -160,10 +173,8 @@ pub async fn archive(
     images: Vec<Deletion>,
 ) -> BTreeMap<Digest, Deleted> {
     let all = |outcome: Deleted| images.iter().map(|image| (image.image().digest.clone(), outcome.clone())).collect();
-    match registry::resource_tags(ecr, repository).await {
-        Ok(tags) if participation(opt_in, &tags) == *participated => {}
-        Ok(_) => return all(Deleted::Changed("the repository's opt-in tag changed".into())),
-        Err(Because { text, .. }) => return all(Deleted::Changed(text)),
+    if let Err(why) = takes_part_still(ecr, repository, opt_in, participated).await {
+        return all(Deleted::Changed(why));
     }
     let seen = match registry::images(ecr, repository).await {
         Ok(seen) => seen,

@@ -7,6 +7,9 @@
 //! # Guarantees
 //! A revision is superseded only if so many newer ACTIVE ones of its family were seen in its account and region, and its
 //! images stay for a rollback window after that: the service may go back to it. What could not be asked is an error.
+//!
+//! A newer revision that was deregistered supersedes for as long as Config shows it as ACTIVE still, minutes mostly. What the
+//! older one names can go in that time although it has become one of the newest again, unless a service runs it.
 
 use std::collections::{BTreeMap, BTreeSet};
 

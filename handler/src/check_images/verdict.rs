@@ -293,7 +293,7 @@ impl<'a> Complete<'a> {
 }
 
 /// When an image may be deleted at the earliest, and what that follows from: the latest of the pushes and recorded pulls of
-/// `images` (itself and its children), of what is known of task definitions that name it, and of the push of
+/// `images` (itself, its children and what is attached to it), of what is known of task definitions that name it, and of the push of
 /// `never_deployed`, if it is one that none ever named.
 fn earliest<'a>(
     images: impl Iterator<Item = &'a ImageFacts>,
