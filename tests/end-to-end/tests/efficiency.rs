@@ -74,7 +74,11 @@ fn calls_of(organization: &Organization) -> (Vec<String>, Vec<String>) {
     let world = organization.aws.world();
     let (coverage, others): (Vec<&CallRecord>, Vec<&CallRecord>) =
         world.calls().iter().filter(is_check).partition(|call| proves_coverage(call));
-    (coverage.into_iter().map(name).collect(), others.into_iter().map(name).collect())
+    let (coverage, others): (Vec<_>, Vec<_>) =
+        (coverage.into_iter().map(name).collect(), others.into_iter().map(name).collect());
+    assert!(others.iter().any(|call| call == "ecr:BatchDeleteImage"), "these are the calls of other functions");
+    assert!(coverage.iter().any(|call| call.starts_with("config:")), "coverage was proven by other calls");
+    (coverage, others)
 }
 
 fn told(what: &str, calls: &[String]) -> usize {
@@ -110,9 +114,12 @@ fn a_thousand_due_images_of_fifty_repositories_take_less_than_half_a_call_each()
     assert!(told("1,000 images of 50 repositories", &others) <= 450);
 }
 
-/// How long a decision over 10,000 rows may take. As tests are built it takes several times what the artifact takes, on a
-/// busy machine several times that; the artifact's goal is 10 ms.
-const BOUND: Duration = Duration::from_secs(2);
+/// How long a decision over 10,000 rows may take, the quickest of [`ROUNDS`]: others may keep the machine busy. Code that is
+/// not optimized, as tests are built, takes several times as long.
+const BOUND: Duration = Duration::from_millis(if cfg!(debug_assertions) { 100 } else { 10 });
+
+/// How often it is measured.
+const ROUNDS: usize = 10;
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "how long it takes is what this is about")]
@@ -156,31 +163,34 @@ fn deciding_over_ten_thousand_rows_takes_no_time_worth_speaking_of() {
     let now = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(1000);
     let parents = BTreeMap::new();
 
-    let begin = Instant::now();
-    let named = Named::new(&repository, &images, &parents);
-    let seen = usage(&named, &revisions, &landscape, &BTreeSet::from([place]), false).expect("nothing is missing");
-    let pinned = seen.pinned.as_ref().expect("nothing is missing");
-    let deleted = images
-        .values()
-        .map(|image| Evidence {
-            participation: Found::Known(Participation::In(RepositorySettings::default())),
-            mutability: Found::Known(TagMutability::Fixed),
-            pullers: Found::Known(OtherPullers::default()),
-            image: Found::Known(Presence::Present(image.clone())),
-            relations: Found::Known(Relations::default()),
-            newer_images: Found::Known(9),
-            uses: Found::Known(seen.uses.get(&image.digest).cloned().unwrap_or_default()),
-            pinned: Found::Known(pinned.get(&image.digest).cloned().unwrap_or_default()),
-            last_named: Found::Known(seen.last_named.get(&image.digest).copied()),
-            coverage: Found::Known(Covered { pairs: 1 }),
-            last_change: Timestamp::UNIX_EPOCH,
-            candidacy: Candidacy { named: true, orphan: false },
-        })
-        .filter(|evidence| matches!(judge(evidence, &policy, now), Verdict::Delete(_)))
-        .count();
-    let took = begin.elapsed();
-
+    let decide = || {
+        let begin = Instant::now();
+        let named = Named::new(&repository, &images, &parents);
+        let seen = usage(&named, &revisions, &landscape, &BTreeSet::from([place.clone()]), false).expect("nothing is missing");
+        let pinned = seen.pinned.as_ref().expect("nothing is missing");
+        let deleted = images
+            .values()
+            .map(|image| Evidence {
+                participation: Found::Known(Participation::In(RepositorySettings::default())),
+                mutability: Found::Known(TagMutability::Fixed),
+                pullers: Found::Known(OtherPullers::default()),
+                image: Found::Known(Presence::Present(image.clone())),
+                relations: Found::Known(Relations::default()),
+                newer_images: Found::Known(9),
+                uses: Found::Known(seen.uses.get(&image.digest).cloned().unwrap_or_default()),
+                pinned: Found::Known(pinned.get(&image.digest).cloned().unwrap_or_default()),
+                last_named: Found::Known(seen.last_named.get(&image.digest).copied()),
+                coverage: Found::Known(Covered { pairs: 1 }),
+                last_change: Timestamp::UNIX_EPOCH,
+                candidacy: Candidacy { named: true, orphan: false },
+            })
+            .filter(|evidence| matches!(judge(evidence, &policy, now), Verdict::Delete(_)))
+            .count();
+        let took = begin.elapsed();
+        assert_eq!(deleted, 50);
+        took
+    };
+    let took = (0..ROUNDS).map(|_| decide()).min().expect("there are rounds");
     println!("deciding over 10,000 rows and 100 images: {took:?}");
-    assert_eq!(deleted, 50);
     assert!(took < BOUND, "{took:?}");
 }
