@@ -612,8 +612,9 @@ impl CheckImages {
     }
 
     /// Before an image is deleted that has children or attachments, has those checked later: when the function dies in between,
-    /// they are left without tag and index, and nobody else would know that they belonged to it. A deletion that cannot be
-    /// prepared is put off.
+    /// they are left without tag and index, and nobody else would know that they belonged to it. The same holds for children
+    /// that do not go along, since another index lists them still, say, or they are indexes themselves. A deletion that cannot
+    /// be prepared is put off.
     async fn prepare(
         &self,
         settings: &Settings,
@@ -623,23 +624,17 @@ impl CheckImages {
     ) -> (Vec<Deletion>, Vec<Orphans>) {
         let (mut prepared, mut orphans) = (Vec::new(), Vec::new());
         for deletion in deletions {
-            let parts = deletion.children().iter().chain(deletion.attachments());
-            let parts: BTreeSet<Digest> = parts.map(|part| part.digest.clone()).collect();
-            if parts.is_empty() {
-                prepared.push(deletion);
-                continue;
-            }
-            let now = self.clock.now();
-            let (repository, digests) = (repository.clone(), parts.clone());
-            let due = ChecksDue { repository, digests, occasion: Occasion::Deletion };
+            let going = deletion.children().iter().chain(deletion.attachments());
+            let going: BTreeSet<Digest> = going.map(|part| part.digest.clone()).collect();
+            let staying: BTreeSet<Digest> = deletion.staying().iter().cloned().collect();
             let image = deletion.image().digest.clone();
-            match checks::together(self.clients.scheduler(), settings, &due, now + ORPHANS_AFTER, now).await {
-                Ok(schedules) => {
-                    orphans.push(Orphans { image, parts, schedules });
+            match self.have_checked(settings, repository, [&going, &staying]).await {
+                Ok([for_going, for_staying]) => {
+                    orphans.push(Orphans { image, going, for_going, for_staying });
                     prepared.push(deletion);
                 }
                 Err(error) => {
-                    let text = format!("what goes with it cannot be remembered: {}", Causes(&error));
+                    let text = format!("what belongs to it cannot be remembered: {}", Causes(&error));
                     let tags = deletion.image().tags.iter().cloned().collect();
                     let missing = Postponement::Missing(vec![Because::new(Gap::Schedules, text)]);
                     postponed.push((image, tags, missing));
@@ -649,14 +644,35 @@ impl CheckImages {
         (prepared, orphans)
     }
 
-    /// Takes the checks back of what is gone with its image. Where that fails, they will find nothing to do.
+    /// Has images checked later whose parent's deletion begins now; the names of the schedules.
+    async fn have_checked<const N: usize>(
+        &self,
+        settings: &Settings,
+        repository: &Repository,
+        images: [&BTreeSet<Digest>; N],
+    ) -> Result<[Vec<String>; N], checks::ScheduleError> {
+        let begun_at = self.clock.now();
+        let mut schedules = [const { Vec::new() }; N];
+        for (digests, schedules) in images.into_iter().zip(&mut schedules) {
+            let (repository, digests) = (repository.clone(), digests.clone());
+            let due = ChecksDue { repository, digests, occasion: Occasion::Deletion { begun_at } };
+            let not_before = begun_at + ORPHANS_AFTER;
+            *schedules = checks::together(self.clients.scheduler(), settings, &due, not_before, begun_at).await?;
+        }
+        Ok(schedules)
+    }
+
+    /// Takes the checks back that are not needed: of what is gone with its image, and of what stays where it is since its image
+    /// did not go. Where that fails, they will find nothing to do.
     async fn settle(&self, settings: &Settings, orphans: Vec<Orphans>, deleted: &BTreeMap<Digest, Deleted>) {
-        for Orphans { image, parts, schedules } in orphans {
-            let Some(Deleted::Gone { with, .. }) = deleted.get(&image) else { continue };
-            if !parts.iter().all(|part| with.contains(part)) {
-                continue;
-            }
-            for name in schedules {
+        for Orphans { image, going, for_going, for_staying } in orphans {
+            let needless = match deleted.get(&image) {
+                Some(Deleted::Gone { with, .. }) if going.iter().all(|part| with.contains(part)) => for_going,
+                // A failure may have come after the effect.
+                Some(Deleted::Gone { .. } | Deleted::Failed(_)) | None => continue,
+                Some(_) => for_staying,
+            };
+            for name in needless {
                 if let Err(error) = checks::cancel(self.clients.scheduler(), settings, &name).await {
                     tracing::warn!(
                         ecr_cleanup = %settings.names, digest = %image, outcome = "needless checks stay", reason = %Causes(&error),
@@ -667,12 +683,13 @@ impl CheckImages {
     }
 }
 
-/// What the deletion of an image takes along, and the schedules that have it checked if the deletion is cut short.
+/// What the deletion of an image takes along, and the schedules that have it, and the children that stay, checked later.
 #[derive(Debug)]
 struct Orphans {
     image: Digest,
-    parts: BTreeSet<Digest>,
-    schedules: Vec<String>,
+    going: BTreeSet<Digest>,
+    for_going: Vec<String>,
+    for_staying: Vec<String>,
 }
 
 /// A verdict with the tags that the image had.
@@ -755,8 +772,7 @@ fn add(requests: &mut Vec<Request>, message: &Message, due: CheckDue, fresh: boo
     });
     known.last_change = known.last_change.max(due.last_change);
     known.postponements = known.postponements.max(due.postponements);
-    known.candidacy.named |= candidacy.named;
-    known.candidacy.orphan |= candidacy.orphan;
+    known.candidacy = known.candidacy.and(candidacy);
     known.postponed_since = checks::earlier(known.postponed_since, due.postponed_since);
     known.fresh &= fresh;
     known.messages.insert(id.clone());

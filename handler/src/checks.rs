@@ -68,7 +68,7 @@ impl Candidate {
     /// future.
     pub fn changed(image: ImageId, time: Timestamp, settings: &Settings, now: Timestamp) -> Self {
         let last_change = time.min(now);
-        let candidacy = Candidacy { named: true, orphan: false };
+        let candidacy = Candidacy { named: true, orphaned_at: None };
         let not_before = last_change + settings.rollback_window();
         Self { image, last_change, not_before, postponements: 0, postponed_since: None, candidacy }
     }
@@ -92,9 +92,9 @@ pub struct CheckDue {
     /// An event said that a task definition named the image.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub named: bool,
-    /// It was a child or an attachment of an image whose deletion was begun here.
-    #[serde(default, skip_serializing_if = "is_no")]
-    pub orphan: bool,
+    /// When the deletion was begun here of an image that it was a child or an attachment of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub orphaned_at: Option<Timestamp>,
     /// Which of the image's own schedules asks for it. Checks of several images do not say, nor those of an earlier version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<u32>,
@@ -108,14 +108,10 @@ fn is_yes(flag: &bool) -> bool {
     *flag
 }
 
-fn is_no(flag: &bool) -> bool {
-    !*flag
-}
-
 impl CheckDue {
     /// Why the image is a candidate.
     pub fn candidacy(&self) -> Candidacy {
-        Candidacy { named: self.named, orphan: self.orphan }
+        Candidacy { named: self.named, orphaned_at: self.orphaned_at }
     }
 }
 
@@ -137,14 +133,22 @@ pub struct ChecksDue {
 pub enum Occasion {
     /// A sweep found them, and nothing that it saw uses them.
     Sweep,
-    /// The deletion of the image that they belong to was about to begin. If it was cut short, they are orphans.
-    Deletion,
+    /// The deletion of the image that they belong to was about to begin. What it leaves behind are orphans.
+    #[serde(rename_all = "camelCase")]
+    Deletion {
+        /// When that was.
+        begun_at: Timestamp,
+    },
 }
 
 impl ChecksDue {
     /// What this asks of each image.
     pub fn each(self) -> impl Iterator<Item = CheckDue> {
         let Self { repository, digests, occasion } = self;
+        let orphaned_at = match occasion {
+            Occasion::Sweep => None,
+            Occasion::Deletion { begun_at } => Some(begun_at),
+        };
         digests.into_iter().map(move |digest| CheckDue {
             repository: repository.clone(),
             digest,
@@ -153,7 +157,7 @@ impl ChecksDue {
             postponements: 0,
             postponed_since: None,
             named: false,
-            orphan: occasion == Occasion::Deletion,
+            orphaned_at,
             generation: None,
         })
     }
@@ -171,10 +175,18 @@ impl Check {
     fn of(candidate: &Candidate, now: Timestamp) -> Self {
         let ImageId { repository, digest } = candidate.image.clone();
         let Candidate { last_change, postponements, postponed_since, candidacy, .. } = *candidate;
-        let Candidacy { named, orphan } = candidacy;
+        let Candidacy { named, orphaned_at } = candidacy;
         let generation = Some(1);
-        let due =
-            CheckDue { repository, digest, last_change, postponements, postponed_since, named, orphan, generation };
+        let due = CheckDue {
+            repository,
+            digest,
+            last_change,
+            postponements,
+            postponed_since,
+            named,
+            orphaned_at,
+            generation,
+        };
         Self { at: whole_minute(candidate.not_before.max(now + LEAD)), due }
     }
 
@@ -185,8 +197,8 @@ impl Check {
         merged.due.last_change = self.due.last_change.max(pending.due.last_change);
         merged.due.postponements = self.due.postponements.max(pending.due.postponements);
         merged.due.postponed_since = earlier(self.due.postponed_since, pending.due.postponed_since);
-        merged.due.named |= pending.due.named;
-        merged.due.orphan |= pending.due.orphan;
+        Candidacy { named: merged.due.named, orphaned_at: merged.due.orphaned_at } =
+            self.due.candidacy().and(pending.due.candidacy());
         merged
     }
 
@@ -649,7 +661,7 @@ mod tests {
     }
 
     fn candidate(last_change: &str, not_before: &str, postponements: u32) -> Candidate {
-        let candidacy = Candidacy { named: true, orphan: false };
+        let candidacy = Candidacy { named: true, orphaned_at: None };
         let postponed_since = (postponements > 0).then(|| time("2026-11-23T08:00:00Z"));
         let (last_change, not_before) = (time(last_change), time(not_before));
         Candidate { image: image(), last_change, not_before, postponements, postponed_since, candidacy }
@@ -721,12 +733,18 @@ mod tests {
             Check::of(&candidate, time("2026-11-23T12:00:00Z"))
         };
         let read = |check: &Check| serde_json::from_str::<CheckDue>(&check.input()).unwrap().candidacy();
-        let (event, orphan) = (Candidacy { named: true, orphan: false }, Candidacy { named: false, orphan: true });
+        let at = |hour| Some(time("2026-11-23T00:00:00Z") + SignedDuration::from_hours(hour));
+        let event = Candidacy { named: true, orphaned_at: None };
+        let orphan = |hour| Candidacy { named: false, orphaned_at: at(hour) };
         assert!(!check(event).input().contains("named"), "as before");
-        for candidacy in [event, orphan, Candidacy { named: false, orphan: false }] {
+        for candidacy in [event, orphan(1), Candidacy::SWEPT] {
             assert_eq!(read(&check(candidacy)), candidacy);
         }
-        assert_eq!(read(&check(event).merged(&check(orphan))), Candidacy { named: true, orphan: true });
+        for (one, other) in [(event, orphan(1)), (orphan(1), event)] {
+            let both = Candidacy { named: true, orphaned_at: at(1) };
+            assert_eq!(read(&check(one).merged(&check(other))), both);
+        }
+        assert_eq!(read(&check(orphan(2)).merged(&check(orphan(1)))), orphan(2), "it was one again");
     }
 
     #[test]

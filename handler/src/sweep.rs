@@ -313,7 +313,7 @@ impl Due {
             last_change: Timestamp::UNIX_EPOCH,
             postponements: 0,
             postponed_since: None,
-            candidacy: Candidacy { named: false, orphan: false },
+            candidacy: Candidacy::SWEPT,
             messages: BTreeSet::new(),
             fired: Fired::default(),
             fresh: true,

@@ -151,14 +151,28 @@ pub struct Candidacy {
     /// An event said that a task definition named it. Otherwise a sweep found it, and whether one ever did is for the
     /// evidence to say.
     pub named: bool,
-    /// It was a child or an attachment of an image whose deletion was begun here.
-    pub orphan: bool,
+    /// When the deletion was begun here of an image that it was a child or an attachment of.
+    pub orphaned_at: Option<Timestamp>,
 }
 
 impl Candidacy {
+    /// An image that a sweep found.
+    pub const SWEPT: Self = Self { named: false, orphaned_at: None };
+
+    /// What both say.
+    pub fn and(self, other: Self) -> Self {
+        Self { named: self.named || other.named, orphaned_at: self.orphaned_at.max(other.orphaned_at) }
+    }
+
+    /// Whether the image belonged to one whose deletion was begun here. One that was pushed since then is there for a reason
+    /// of its own.
+    pub fn is_orphan(self, image: &ImageFacts) -> bool {
+        self.orphaned_at.is_some_and(|at| image.pushed_at <= at)
+    }
+
     /// Whether a task definition ever named the image, or what it belonged to, as far as this and Config tell.
-    pub fn was_deployed(self, last_named: Option<Timestamp>) -> bool {
-        self.named || self.orphan || last_named.is_some()
+    pub fn was_deployed(self, image: &ImageFacts, last_named: Option<Timestamp>) -> bool {
+        self.named || self.is_orphan(image) || last_named.is_some()
     }
 }
 

@@ -157,6 +157,7 @@ pub struct Deletion {
     image: ImageFacts,
     mutability: Mutability,
     children: Vec<ImageFacts>,
+    staying: Vec<Digest>,
     attachments: Vec<ImageFacts>,
 }
 
@@ -176,19 +177,25 @@ impl Deletion {
         &self.children
     }
 
+    /// The untagged children of an index that stay when it goes: another index lists them, something uses them, they are
+    /// archived, or indexes with children of their own. Once nothing holds them, nobody would know what they were.
+    pub fn staying(&self) -> &[Digest] {
+        &self.staying
+    }
+
     /// The signatures, SBOMs and attestations that go with the image and its children.
     pub fn attachments(&self) -> &[ImageFacts] {
         &self.attachments
     }
 
     fn of(complete: Complete<'_>, policy: &Policy) -> Self {
-        let children: Vec<ImageFacts> = complete
-            .children
-            .iter()
-            .filter(|child| child.image.tags.is_empty() && !child.has_other_parent && !child.needed_elsewhere)
-            .filter(|child| child.image.status == StorageStatus::Active && child.image.kind == ImageKind::Single)
-            .map(|child| child.image.clone())
-            .collect();
+        let untagged = complete.children.iter().filter(|child| child.image.tags.is_empty());
+        let (going, staying): (Vec<&Child>, Vec<&Child>) = untagged.partition(|child| {
+            let free = !child.has_other_parent && !child.needed_elsewhere;
+            free && child.image.status == StorageStatus::Active && child.image.kind == ImageKind::Single
+        });
+        let children: Vec<ImageFacts> = going.into_iter().map(|child| child.image.clone()).collect();
+        let staying = staying.into_iter().map(|child| child.image.digest.clone()).collect();
         let goes = |subject: &Digest| {
             *subject == complete.image.digest || children.iter().any(|child| child.digest == *subject)
         };
@@ -200,7 +207,7 @@ impl Deletion {
             .filter(|attachment| attachment.image.status == StorageStatus::Active)
             .map(|attachment| attachment.image.clone())
             .collect();
-        Self { image: complete.image.clone(), mutability: complete.mutability, children, attachments }
+        Self { image: complete.image.clone(), mutability: complete.mutability, children, staying, attachments }
     }
 }
 
@@ -286,7 +293,7 @@ impl<'a> Complete<'a> {
         // signs an image, or looks at its signature, is about to use it.
         let parts = self.children.iter().map(|child| &child.image);
         let parts = parts.chain(self.attachments.iter().map(|attachment| &attachment.image));
-        let never_deployed = (!self.candidacy.was_deployed(self.last_named)).then_some(self.image);
+        let never_deployed = (!self.candidacy.was_deployed(self.image, self.last_named)).then_some(self.image);
         let images = std::iter::once(self.image).chain(parts);
         earliest(images, never_deployed, self.last_named, self.last_change, policy)
     }
@@ -359,7 +366,7 @@ pub fn prospect(evidence: &Evidence, policy: &Policy, now: Timestamp) -> Prospec
         return Prospect::Unknown(Because::new(Gap::Images, "the image is not there"));
     };
     let images = std::iter::once(image).chain(relations.children.iter().map(|child| &child.image));
-    let never_deployed = (!candidacy.was_deployed(*last_named)).then_some(image);
+    let never_deployed = (!candidacy.was_deployed(image, *last_named)).then_some(image);
     let (until, _) = earliest(images, never_deployed, *last_named, *last_change, policy);
     if now < until { Prospect::TooEarly } else { Prospect::Candidate }
 }
@@ -461,15 +468,16 @@ fn kept(evidence: &Evidence, policy: &Policy) -> Option<KeepReason> {
         return Some(KeepReason::AmongNewest(policy.keep_newest()));
     }
     let candidacy = evidence.candidacy;
+    let Some(Presence::Present(image)) = evidence.image.known() else { return None };
     if policy.keeps_untagged()
-        && !candidacy.orphan
-        && let (Some(Presence::Present(image)), Some(_)) = (evidence.image.known(), evidence.relations.known())
+        && !candidacy.is_orphan(image)
+        && evidence.relations.known().is_some()
         && image.tags.is_empty()
     {
         // Neither listed by an index nor attached to a subject: those are reasons above.
         return Some(KeepReason::Untagged);
     }
-    let never_deployed = |last_named: &Option<Timestamp>| !candidacy.was_deployed(*last_named);
+    let never_deployed = |last_named: &Option<Timestamp>| !candidacy.was_deployed(image, *last_named);
     if policy.keeps_never_deployed() && evidence.last_named.known().is_some_and(never_deployed) {
         return Some(KeepReason::NeverDeployed);
     }

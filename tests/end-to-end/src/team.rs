@@ -102,9 +102,18 @@ impl Organization {
 
     /// Pushes an index over images of the same repository.
     pub fn push_index(&self, tag: &str, children: &[&Pushed]) -> Pushed {
+        self.push_index_as(Some(tag), children)
+    }
+
+    /// Pushes an index without a tag.
+    pub fn push_untagged_index(&self, children: &[&Pushed]) -> Pushed {
+        self.push_index_as(None, children)
+    }
+
+    fn push_index_as(&self, tag: Option<&str>, children: &[&Pushed]) -> Pushed {
         let (hub, home, repository) = (&self.hub, self.home(), &children[0].repository);
         let digests: Vec<String> = children.iter().map(|child| child.digest.clone()).collect();
-        let pushed = push_index(&mut self.aws.world(), hub, home, repository, Some(tag), &digests);
+        let pushed = push_index(&mut self.aws.world(), hub, home, repository, tag, &digests);
         Pushed { repository: repository.clone(), digest: pushed.expect("the repository takes it") }
     }
 

@@ -166,7 +166,8 @@ fn deciding_over_ten_thousand_rows_takes_no_time_worth_speaking_of() {
     let decide = || {
         let begin = Instant::now();
         let named = Named::new(&repository, &images, &parents);
-        let seen = usage(&named, &revisions, &landscape, &BTreeSet::from([place.clone()]), false).expect("nothing is missing");
+        let seen =
+            usage(&named, &revisions, &landscape, &BTreeSet::from([place.clone()]), false).expect("nothing is missing");
         let pinned = seen.pinned.as_ref().expect("nothing is missing");
         let deleted = images
             .values()
@@ -182,7 +183,7 @@ fn deciding_over_ten_thousand_rows_takes_no_time_worth_speaking_of() {
                 last_named: Found::Known(seen.last_named.get(&image.digest).copied()),
                 coverage: Found::Known(Covered { pairs: 1 }),
                 last_change: Timestamp::UNIX_EPOCH,
-                candidacy: Candidacy { named: true, orphan: false },
+                candidacy: Candidacy { named: true, orphaned_at: None },
             })
             .filter(|evidence| matches!(judge(evidence, &policy, now), Verdict::Delete(_)))
             .count();

@@ -5,6 +5,7 @@
 //! cannot pass for a reason to keep. Where nobody knows how AWS behaves, all scenes are played both ways.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Mutex;
 
@@ -483,6 +484,24 @@ fn an_index_goes_with_its_children_and_signature_unless_a_child_is_in_use() {
     }
 }
 
+#[test]
+fn children_that_indexes_share_and_indexes_in_an_index_go_once_nothing_lists_them() {
+    let scene = Scene::new(Mutability::Immutable);
+    let child = |contents: &str| scene.organization.push_untagged(&scene.repository, contents);
+    let (shared, own, innermost) = (child("amd64"), child("arm64"), child("riscv64"));
+    scene.organization.push_index("v1", &[&shared]);
+    scene.organization.push_index("v2", &[&shared, &own]);
+    let inner = scene.organization.push_untagged_index(&[&innermost]);
+    scene.organization.push_index("v3", &[&inner]);
+    let revisions = ["v1", "v2", "v3"].map(|tag| scene.register(tag, &scene.tagged(tag)));
+    scene.organization.hours(48);
+    revisions.iter().for_each(|revision| scene.deregister(revision));
+    // Untagged images are kept by default, so that no sweep would find these.
+    scene.organization.hours(30);
+    assert_eq!(scene.organization.images(&scene.repository), BTreeMap::new());
+    scene.end();
+}
+
 fn sorted<const N: usize>(mut digests: [String; N]) -> [String; N] {
     digests.sort();
     digests
@@ -622,6 +641,8 @@ fn scenes() -> Vec<(&'static str, fn())> {
         an_image_whose_other_tag_is_in_use_is_kept,
         an_image_whose_digest_is_in_use_is_kept,
         an_index_goes_with_its_children_and_signature_unless_a_child_is_in_use,
+        children_that_indexes_share_and_indexes_in_an_index_go_once_nothing_lists_them,
+        an_image_that_is_named_by_digest_beside_a_tag_that_it_lost_is_kept,
         an_image_of_a_repository_without_the_opt_in_tag_is_never_checked,
         an_image_of_a_repository_that_loses_the_opt_in_tag_in_between_is_kept,
         a_registration_in_between_postpones_the_check,

@@ -49,7 +49,7 @@ fn unused() -> Evidence {
         last_named: Found::Known(None),
         coverage: Found::Known(Covered { pairs: 1 }),
         last_change: at(0),
-        candidacy: Candidacy { named: true, orphan: false },
+        candidacy: Candidacy { named: true, orphaned_at: None },
     }
 }
 
@@ -248,7 +248,7 @@ prop_compose! {
         participation in 0..4, mutability: bool, service: bool, outside: bool, gone in 0..8, tag in 0..3, pushed in 0i64..200,
         pulled in proptest::option::of(0i64..200), kind in 0..4, status in 0..6, parent: bool, newer in 0usize..6,
         used in 0..3, pinned in 0..4, named in proptest::option::of(0i64..200), change in 0i64..200, hidden in 0..(2 * KINDS),
-        by_event: bool, orphan: bool,
+        by_event: bool, orphaned in proptest::option::of(0i64..200),
     ) -> Evidence {
         let facts = ImageFacts {
             tags: match tag { 0 => [].into(), 1 => ["v1".parse().unwrap()].into(), _ => ["keep-1".parse().unwrap()].into() },
@@ -280,7 +280,7 @@ prop_compose! {
             pinned: Found::Known(if pinned == 0 { vec![a_use()] } else { vec![] }),
             last_named: Found::Known(named.map(at)),
             coverage: Found::Known(Covered { pairs: 2 }),
-            candidacy: Candidacy { named: by_event, orphan },
+            candidacy: Candidacy { named: by_event, orphaned_at: orphaned.map(at) },
             last_change: at(change),
         };
         if hidden < KINDS {
@@ -370,9 +370,14 @@ proptest! {
     }
 }
 
+/// An image that belonged to one whose deletion began in this hour.
+fn orphaned(hour: i64) -> Candidacy {
+    Candidacy { orphaned_at: Some(at(hour)), ..Candidacy::SWEPT }
+}
+
 /// An image that a sweep found, which no task definition ever named.
 fn never_deployed() -> Evidence {
-    Evidence { candidacy: Candidacy { named: false, orphan: false }, ..unused() }
+    Evidence { candidacy: Candidacy::SWEPT, ..unused() }
 }
 
 #[test]
@@ -387,7 +392,7 @@ fn an_image_that_no_task_definition_ever_named_stays_for_a_time_of_its_own_or_fo
     assert!(deletes(&judge(&never_deployed(), &after(336), at(336))));
     // Named by an event, by a revision of any status, or as part of what was: deployed.
     let named = Evidence { last_named: Found::Known(Some(at(0))), ..never_deployed() };
-    let orphan = Evidence { candidacy: Candidacy { named: false, orphan: true }, ..never_deployed() };
+    let orphan = Evidence { candidacy: orphaned(1), ..never_deployed() };
     for evidence in [&unused(), &named, &orphan] {
         assert_eq!(until(evidence, &after(336)), at(24));
     }
@@ -406,8 +411,10 @@ fn an_untagged_image_stays_unless_untagged_images_are_checked_or_it_is_an_orphan
     let keeping = policy().handling_untagged(Handling::Keep);
     assert_eq!(judge(&unused(), &keeping, at(1000)), Verdict::Keep(KeepReason::Untagged));
     assert!(deletes(&judge(&unused(), &policy().handling_untagged(Handling::Check), at(1000))));
-    let orphan = Evidence { candidacy: Candidacy { named: false, orphan: true }, ..unused() };
+    let orphan = Evidence { candidacy: orphaned(0), ..unused() };
     assert!(deletes(&judge(&orphan, &keeping, at(1000))));
+    let pushed_since = Evidence { candidacy: orphaned(-1), ..unused() };
+    assert_eq!(judge(&pushed_since, &keeping, at(1000)), Verdict::Keep(KeepReason::Untagged));
     let tagged = ImageFacts { tags: ["v1".parse().unwrap()].into(), ..image(1) };
     let tagged = Evidence { image: Found::Known(Presence::Present(tagged)), ..unused() };
     assert!(deletes(&judge(&tagged, &keeping, at(1000))));
