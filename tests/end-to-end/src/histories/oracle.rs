@@ -69,6 +69,12 @@ pub(super) struct Oracle {
     settings_changed: Option<Timestamp>,
     /// Untagged images are checked like all others.
     checks_untagged: bool,
+    /// Images are archived, and indexes stay.
+    archives: bool,
+    /// The children of indexes.
+    children: BTreeMap<Image, Vec<String>>,
+    /// Children of indexes that were deleted, and when.
+    orphans: BTreeMap<Image, Timestamp>,
     /// Some accounts belong to the EcrCleanup no more, and what they may pull stays.
     accounts_left: bool,
     /// Something failed: a check may have come to nothing.
@@ -112,6 +118,9 @@ impl Oracle {
             keep_newest: None,
             settings_changed: None,
             checks_untagged: false,
+            archives: false,
+            children: BTreeMap::new(),
+            orphans: BTreeMap::new(),
             accounts_left: false,
             unreliable: false,
             violations: Vec::new(),
@@ -145,9 +154,10 @@ impl Oracle {
         self.accounts_left = true;
     }
 
-    /// Whether untagged images are checked like all others.
-    pub(super) fn check_untagged(&mut self, check: bool) {
-        self.checks_untagged = check;
+    /// Whether untagged images are checked like all others, and whether images are archived.
+    pub(super) fn expect(&mut self, checks_untagged: bool, archives: bool) {
+        self.checks_untagged = checks_untagged;
+        self.archives = archives;
     }
 
     /// From now on a rule starts this task definition, or none any more.
@@ -276,6 +286,11 @@ impl Oracle {
         self.removals_seen = ecr::removals(world).len();
         for removal in &removals {
             self.judge(world, removal, &users.all);
+            if let Removed::Image(_) = removal.removed {
+                let index = (removal.repository.clone(), removal.digest.clone());
+                let children = self.children.get(&index).into_iter().flatten();
+                self.orphans.extend(children.map(|child| ((index.0.clone(), child.clone()), removal.at)));
+            }
         }
         for unaskable in users.unaskable {
             self.unaskable.entry(unaskable).or_insert((now, now)).1 = now;
@@ -297,6 +312,8 @@ impl Oracle {
                 continue;
             }
             for image in repository.images.values() {
+                let children = (repository.name.clone(), image.digest.clone());
+                self.children.entry(children).or_insert_with(|| image.children.clone());
                 let times = (image.pushed_at, image.recorded_pull_at);
                 let known = self.times.entry((repository.name.clone(), image.digest.clone())).or_insert((times, now));
                 if known.0 != times {
@@ -434,10 +451,16 @@ impl Oracle {
                 });
                 let is_attached = subject.is_some_and(|subject| repository.images.contains_key(&subject));
                 let is_tagged = repository.tags_of(&stored.digest).next().is_some();
-                if self.uses.contains_key(&image) || is_child || is_attached || !(is_tagged || self.checks_untagged) {
+                let last_used = self.last_used.get(&image).copied();
+                // One that was pushed or used since, or whose repository did not take part then, is like any other.
+                let is_orphan = self.orphans.get(&image).is_some_and(|at| {
+                    let changes = [last_used, self.settings_changed, Some(stored.pushed_at), Some(*since)];
+                    changes.into_iter().flatten().all(|change| change <= *at)
+                });
+                let stays = is_child || is_attached || !(is_tagged || is_orphan || self.checks_untagged);
+                if self.uses.contains_key(&image) || stays || (self.archives && !stored.children.is_empty()) {
                     continue;
                 }
-                let last_used = self.last_used.get(&image).copied();
                 let event = self.events.get(&image).copied();
                 let pulled = stored.recorded_pull_at.map(|pulled| pulled + PULL_TIME_LAG);
                 let changes = [last_used, event, pulled, unaskable, self.settings_changed];

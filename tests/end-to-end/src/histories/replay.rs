@@ -47,6 +47,7 @@ struct Declared {
     dry_run: bool,
     keep_newest: usize,
     check_untagged: bool,
+    archive: bool,
     workloads: usize,
 }
 
@@ -54,11 +55,13 @@ impl Declared {
     /// The example with these properties. Images that were never deployed are checked as soon as all others, so that
     /// histories need not last for weeks.
     fn template(&self) -> String {
-        let Self { dry_run, keep_newest, check_untagged, workloads: _ } = self;
+        let Self { dry_run, keep_newest, check_untagged, archive, workloads: _ } = self;
+        let action = if *archive { "Archive" } else { "Delete" };
         let untagged = if *check_untagged { "Check" } else { "Keep" };
         let properties = [
             "RollbackWindowHours: 24".to_owned(),
             "NeverDeployedAfterHours: 24".to_owned(),
+            format!("Action: {action}"),
             format!("UntaggedImages: {untagged}"),
             format!("DryRun: {dry_run}"),
             format!("KeepNewestImages: {keep_newest}"),
@@ -80,6 +83,8 @@ pub(super) struct Replay {
     declared: Declared,
     delivery: DeliveryFaults,
     blind: BTreeSet<(Spot, Blindness)>,
+    /// Of each repository, the child that indexes have in common.
+    common_children: BTreeMap<usize, String>,
 }
 
 impl Replay {
@@ -96,6 +101,7 @@ impl Replay {
             dry_run: false,
             keep_newest: 0,
             check_untagged: !history.seed.is_multiple_of(4),
+            archive: history.seed % 8 == 5,
             workloads: organization.workloads.len(),
         };
         let installation = Installation::of_template(&organization, &declared.template());
@@ -135,7 +141,7 @@ impl Replay {
                 .add_fault_plan(move |call| if is_product(call) { blindfold.hides(call) } else { None });
         }
         let mut oracle = Oracle::new(&organization.aws.world(), &organization.hub, organization.home(), &outside);
-        oracle.check_untagged(declared.check_untagged);
+        oracle.expect(declared.check_untagged, declared.archive);
         Self {
             declared,
             organization,
@@ -148,6 +154,7 @@ impl Replay {
             task_sets: BTreeMap::new(),
             delivery: DeliveryFaults::default(),
             blind: BTreeSet::new(),
+            common_children: BTreeMap::new(),
         }
     }
 
@@ -228,9 +235,18 @@ impl Replay {
             Action::PushIndex { repository, tag, contents } => {
                 let (name, tag) = (repository_name(repository), tag_name(tag));
                 let world = &mut self.organization.aws.world();
-                let children: Vec<String> = (0..2)
-                    .filter_map(|n| push_image(world, &hub, &home, &name, None, &format!("child {contents}.{n}")).ok())
-                    .collect();
+                let mut child = |contents: &str| push_image(world, &hub, &home, &name, None, contents).ok();
+                // Two thirds of a repository's indexes have their first child in common.
+                let first = if contents.is_multiple_of(3) {
+                    child(&format!("child {contents}.0"))
+                } else {
+                    // What is there already cannot be pushed again.
+                    child("child").inspect(|digest| {
+                        self.common_children.insert(repository, digest.clone());
+                    });
+                    self.common_children.get(&repository).cloned()
+                };
+                let children: Vec<String> = first.into_iter().chain(child(&format!("child {contents}.1"))).collect();
                 let _ = push_index(world, &hub, &home, &name, Some(&tag), &children);
             }
             Action::Sign { repository, tag, cosign } => {
