@@ -26,6 +26,12 @@ pub struct Admitted {
 }
 
 impl Admitted {
+    /// Whoever is meant by `text`, nobody can say: accounts, and services as well.
+    fn everybody(&mut self, text: &str) {
+        self.unknowable.insert(text.to_owned());
+        self.services.insert(format!("any service, as part of {text}"));
+    }
+
     /// Whoever either of two policies admits.
     #[must_use]
     pub fn or(mut self, other: &Self) -> Self {
@@ -95,7 +101,7 @@ fn allows_pulling(statement: &Value) -> Result<bool, String> {
 
 fn admit(admitted: &mut Admitted, statement: &Value) -> Result<(), String> {
     let Some(principal) = statement.get("Principal") else {
-        admitted.unknowable.insert("everybody but some (NotPrincipal)".into());
+        admitted.everybody("everybody but some (NotPrincipal)");
         return Ok(());
     };
     let kinds = match principal {
@@ -118,7 +124,7 @@ fn admit(admitted: &mut Admitted, statement: &Value) -> Result<(), String> {
                         admitted.organizations.extend(organizations);
                     }
                     None => {
-                        admitted.unknowable.insert("*".into());
+                        admitted.everybody("*");
                     }
                 },
                 "AWS" => match account_of(name) {
@@ -277,6 +283,7 @@ mod tests {
             json!({"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}),
         ] {
             assert!(scopes(condition.clone()).unknowable.contains("*"), "{condition}");
+            assert_eq!(scopes(condition.clone()).services.len(), 1, "{condition} admits services as well");
         }
         assert!(admitted(&allow(json!({"AWS": "*"}), None)).unwrap().unknowable.contains("*"));
         assert!(admitted(&allow(json!({"AWS": "AIDAEXAMPLE"}), None)).unwrap().unknowable.contains("AIDAEXAMPLE"));
