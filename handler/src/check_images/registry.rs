@@ -331,9 +331,12 @@ fn subjects_of(image: &ImageFacts) -> BTreeSet<Digest> {
     image.subject.iter().cloned().chain(image.tags.iter().filter_map(subject_of_tag)).collect()
 }
 
+/// How cosign's tags end.
+const ARTIFACT_SUFFIXES: [&str; 3] = [".sig", ".att", ".sbom"];
+
 fn subject_of_tag(tag: &Tag) -> Option<Digest> {
     let hex = tag.as_str().strip_prefix("sha256-")?;
-    let hex = [".sig", ".att", ".sbom"].iter().find_map(|suffix| hex.strip_suffix(suffix)).unwrap_or(hex);
+    let hex = ARTIFACT_SUFFIXES.iter().find_map(|suffix| hex.strip_suffix(suffix)).unwrap_or(hex);
     format!("sha256:{hex}").parse().ok()
 }
 
@@ -395,11 +398,20 @@ pub fn relations(
     }
 }
 
+/// Whether an image is there for another one only. A tag that is made of some digest is not enough: there are teams that name
+/// their images by the hash of what they were built from.
+fn is_artifact(image: &ImageFacts, images: &Images) -> bool {
+    let cosign = |tag: &Tag| ARTIFACT_SUFFIXES.iter().any(|suffix| tag.as_str().ends_with(suffix));
+    image.subject.is_some()
+        || subjects_of(image).iter().any(|subject| *subject != image.digest && images.contains_key(subject))
+        || image.tags.iter().any(|tag| subject_of_tag(tag).is_some() && cosign(tag))
+}
+
 /// For each image how many were pushed after it, not counting what indexes list and what is attached to others. Those are
 /// not counted among the newest themselves.
 pub fn newer_images(images: &Images, parents: &BTreeMap<Digest, BTreeSet<Digest>>) -> BTreeMap<Digest, usize> {
     let (mut counted, others): (Vec<&ImageFacts>, Vec<&ImageFacts>) =
-        images.values().partition(|image| !parents.contains_key(&image.digest) && subjects_of(image).is_empty());
+        images.values().partition(|image| !parents.contains_key(&image.digest) && !is_artifact(image, images));
     counted.sort_by_key(|image| std::cmp::Reverse((image.pushed_at, &image.digest)));
     let ranks = counted.iter().enumerate().map(|(newer, image)| (image.digest.clone(), newer));
     ranks.chain(others.iter().map(|image| (image.digest.clone(), usize::MAX))).collect()
