@@ -37,7 +37,8 @@
 //!
 //! The evidence role, in every account and region that may pull, trusting this function's role only:
 //! - `config:DescribeConfigurationRecorders`, `config:DescribeConfigurationRecorderStatus` on `*`.
-//! - `ecs:DescribeServices`, `ecs:DescribeServiceRevisions`, `ecs:DescribeTaskDefinition` on `*` (in its region).
+//! - `ecs:DescribeServices`, `ecs:DescribeServiceRevisions`, `ecs:ListServiceDeployments`, `ecs:DescribeServiceDeployments`,
+//!   `ecs:DescribeTaskDefinition` on `*` (in its region).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter;
@@ -50,12 +51,13 @@ use jiff::{SignedDuration, Timestamp};
 
 use self::aggregator::Aggregator;
 use self::coverage::Proofs;
-use self::deletion::Deleted;
+use self::deletion::{Deleted, Look};
 use self::deployments::KnownRevisions;
 use self::evidence::{Because, Candidacy, Covered, Evidence, Found, Gap, OtherPullers, Participation, Presence, Use};
 use self::outcome::{Outcome, OutcomeKind};
 use self::policy::Policy;
 use self::registry::{Images, RepositoryFacts};
+use self::rows::Rows;
 use self::usage::{Landscape, LiveService, Named, Place, Revision};
 use self::verdict::{Deletion, Postponement, Verdict, judge};
 use self::workloads::{KnownAccounts, Pullers, Standing, Workloads};
@@ -200,7 +202,7 @@ impl CheckImages {
     /// Judges and acts on everything that one EcrCleanup is asked for.
     async fn check(&self, request: Request, remembered: &mut Remembered, failures: &mut Failures) {
         let settings = &request.settings;
-        let mut judged: BTreeMap<Repository, (Option<Participation>, BTreeMap<Digest, Judged>)> = BTreeMap::new();
+        let mut judged: BTreeMap<Repository, JudgedRepository> = BTreeMap::new();
         let mut looked_at: BTreeMap<Repository, BTreeMap<Digest, Due>> = BTreeMap::new();
         for (repository, checks) in &request.repositories {
             for (digest, due) in checks {
@@ -209,22 +211,22 @@ impl CheckImages {
                 } else {
                     let late = "the message is older than 15 minutes and may carry old settings";
                     let verdict = Verdict::Postpone(Postponement::Missing(vec![Because::new(Gap::Message, late)]));
-                    let (_, images) = judged.entry(repository.clone()).or_default();
-                    images.insert(digest.clone(), Judged { verdict, tags: Vec::new() });
+                    let repository = judged.entry(repository.clone()).or_default();
+                    repository.images.insert(digest.clone(), Judged { verdict, tags: Vec::new() });
                 }
             }
         }
         if !looked_at.is_empty() {
-            for (repository, (participation, images)) in self.judge_all(settings, &looked_at, remembered).await {
-                let (known, all) = judged.entry(repository).or_default();
-                *known = participation;
-                all.extend(images);
+            for (repository, mut now) in self.judge_all(settings, &looked_at, remembered).await {
+                let known = judged.entry(repository).or_default();
+                now.images.append(&mut known.images);
+                *known = now;
             }
         }
         let mut events = Vec::new();
-        for (repository, (participation, images)) in judged {
+        for (repository, judged) in judged {
             let checks = &request.repositories[&repository];
-            let outcomes = self.act(settings, &repository, participation, images, checks, failures).await;
+            let outcomes = self.act(settings, &repository, judged, checks, failures).await;
             outcome::log(settings, &repository, &outcomes);
             for line in outcome::metrics(settings, &repository, checks.len(), &outcomes, self.clock.now()) {
                 self.metrics.report(&line);
@@ -245,7 +247,7 @@ impl CheckImages {
         settings: &Settings,
         checks: &BTreeMap<Repository, BTreeMap<Digest, Due>>,
         remembered: &mut Remembered,
-    ) -> BTreeMap<Repository, (Option<Participation>, BTreeMap<Digest, Judged>)> {
+    ) -> BTreeMap<Repository, JudgedRepository> {
         let clients = &*self.clients;
         let aggregator = Aggregator { config: clients.config(), name: &settings.aggregator_name };
         let repositories = self.repositories(settings, checks).await;
@@ -337,7 +339,9 @@ impl CheckImages {
                     (digest, Judged { verdict: judge(&evidence, &policy, self.clock.now()), tags })
                 })
                 .collect();
-            judged.insert(repository.clone(), (participation.known().cloned(), images));
+            let participation = participation.known().cloned();
+            let indexes = facts.children.known().into_iter().flat_map(BTreeMap::keys).cloned().collect();
+            judged.insert(repository.clone(), JudgedRepository { participation, indexes, images });
         }
         judged
     }
@@ -404,14 +408,11 @@ impl CheckImages {
         known: &mut KnownRevisions,
     ) -> Landscape {
         let (clients, names, hub) = (&*self.clients, &settings.names, &settings.hub.account);
-        let (runners, other_users) =
-            match aggregator.select(Gap::Usage, &queries::users(hub), |row| row.seen(hub)).await {
-                Ok(rows) => {
-                    let (runners, other_users, _) = rows::told_apart(rows);
-                    (Ok(runners), Ok(other_users))
-                }
-                Err(because) => (Err(because.clone()), Err(because)),
-            };
+        let rows = aggregator.select(Gap::Usage, &queries::users(hub), |row| row.seen_or_unreadable(hub)).await;
+        let (runners, other_users, unreadable) = match rows.map(Rows::from_iter) {
+            Ok(Rows { runners, other_users, unreadable, .. }) => (Ok(runners), Ok(other_users), unreadable),
+            Err(because) => (Err(because.clone()), Err(because), BTreeMap::new()),
+        };
         let run = &runners;
         #[expect(clippy::redundant_iter_cloned, reason = "the future of a borrowed item is not known to be Send")]
         let asked = places.iter().cloned().map(async |place: Place| {
@@ -430,14 +431,18 @@ impl CheckImages {
         run.extend(runners_run.filter(|arn| places.contains(&arn.place())).cloned());
         let revisions_run = deployments::images_of(clients, names, aggregator, hub, run.iter().collect(), known).await;
         let at_hand: BTreeSet<&Repository> = repositories.keys().copied().collect();
+        let windows = repositories.values().filter_map(|facts| window(settings, facts));
+        let since = self.clock.now() - windows.max().unwrap_or_else(|| settings.rollback_window());
         for (place, services) in &mut live {
             if let Ok(services) = services {
-                deployments::ask_for_pinned_digests(clients, names, place, services, &revisions_run, &at_hand).await;
+                let run = &revisions_run;
+                deployments::ask_for_service_revisions(clients, names, place, services, run, &at_hand, since).await;
             }
         }
         Landscape {
             runners: runners.map(|runners| runners.iter().collect()).into(),
             other_users: other_users.into(),
+            unreadable,
             live: live.into_iter().map(|(place, services)| (place, services.into())).collect(),
             revisions_run,
         }
@@ -448,14 +453,14 @@ impl CheckImages {
         &self,
         settings: &Settings,
         repository: &Repository,
-        participation: Option<Participation>,
-        images: BTreeMap<Digest, Judged>,
+        judged: JudgedRepository,
         checks: &BTreeMap<Digest, Due>,
         failures: &mut Failures,
     ) -> Vec<Outcome> {
         let mut outcomes = Vec::new();
         let mut deletions: Vec<Deletion> = Vec::new();
         let mut postponed: Vec<(Digest, Vec<Tag>, Postponement)> = Vec::new();
+        let JudgedRepository { participation, indexes, images } = judged;
         for (digest, Judged { verdict, tags }) in images {
             match verdict {
                 Verdict::Delete(deletion) => deletions.push(deletion),
@@ -465,13 +470,7 @@ impl CheckImages {
                     outcomes.push(Outcome { digest, tags, kind: OutcomeKind::Kept, code, reason });
                 }
                 // By an earlier delivery of the message, whose outcome may not have been published, or by somebody else.
-                Verdict::Gone => outcomes.push(Outcome {
-                    digest,
-                    tags,
-                    kind: OutcomeKind::Deleted { with: Vec::new(), bytes: 0 },
-                    code: outcome::ALREADY_GONE,
-                    reason: "it was gone already".into(),
-                }),
+                Verdict::Gone => outcomes.push(Outcome::gone_already(digest, tags)),
             }
         }
         if let (false, Some(participation)) = (deletions.is_empty(), &participation) {
@@ -482,15 +481,15 @@ impl CheckImages {
             let deletions =
                 self.heed_events(settings, repository, participation, deletions, checks, &mut postponed).await;
             let ecr = self.clients.ecr(&repository.registry.region);
-            let opt_in = &settings.opt_in_tag;
+            let look = Look { opt_in: &settings.opt_in_tag, participation, indexes: &indexes };
             let deleted = match settings.action {
                 Action::Delete => {
                     let (deletions, orphans) = self.prepare(settings, repository, deletions, &mut postponed).await;
-                    let deleted = deletion::delete(&ecr, repository, opt_in, participation, deletions).await;
+                    let deleted = deletion::delete(&ecr, repository, &look, deletions).await;
                     self.settle(settings, orphans, &deleted).await;
                     deleted
                 }
-                Action::Archive => deletion::archive(&ecr, repository, opt_in, participation, deletions).await,
+                Action::Archive => deletion::archive(&ecr, repository, &look, deletions).await,
             };
             for (digest, deleted) in deleted {
                 let tags = tags.get(&digest).cloned().unwrap_or_default();
@@ -502,6 +501,7 @@ impl CheckImages {
                         code: "unused",
                         reason: "nothing uses it".into(),
                     }),
+                    Deleted::GoneAlready => outcomes.push(Outcome::gone_already(digest, tags)),
                     Deleted::Archived { bytes } => outcomes.push(Outcome {
                         digest,
                         tags,
@@ -669,7 +669,7 @@ impl CheckImages {
             let needless = match deleted.get(&image) {
                 Some(Deleted::Gone { with, .. }) if going.iter().all(|part| with.contains(part)) => for_going,
                 // A failure may have come after the effect.
-                Some(Deleted::Gone { .. } | Deleted::Failed(_)) | None => continue,
+                Some(Deleted::Gone { .. } | Deleted::GoneAlready | Deleted::Failed(_)) | None => continue,
                 Some(_) => for_staying,
             };
             for name in needless {
@@ -690,6 +690,15 @@ struct Orphans {
     going: BTreeSet<Digest>,
     for_going: Vec<String>,
     for_staying: Vec<String>,
+}
+
+/// What was found in a repository.
+#[derive(Debug, Default)]
+struct JudgedRepository {
+    participation: Option<Participation>,
+    /// The indexes whose children were looked at.
+    indexes: BTreeSet<Digest>,
+    images: BTreeMap<Digest, Judged>,
 }
 
 /// A verdict with the tags that the image had.
@@ -748,6 +757,7 @@ fn due(envelope: &Envelope, now: Timestamp) -> Result<Vec<CheckDue>, Refused> {
         }
         due.last_change = due.last_change.min(now);
         due.postponed_since = due.postponed_since.map(|since| since.min(now));
+        due.orphaned_at = due.orphaned_at.map(|at| at.min(now));
     }
     Ok(due)
 }
@@ -814,11 +824,20 @@ fn takes_part(settings: &Settings, facts: &RepositoryFacts) -> bool {
         .is_some_and(|tags| matches!(policy::participation(&settings.opt_in_tag, tags), Participation::In(_)))
 }
 
+/// The rollback window of a repository that takes part.
+fn window(settings: &Settings, facts: &RepositoryFacts) -> Option<SignedDuration> {
+    match policy::participation(&settings.opt_in_tag, facts.tags.known()?) {
+        Participation::In(own) => Some(Policy::of(settings).with(&own).rollback_window()),
+        _ => None,
+    }
+}
+
 fn nobody_looked() -> Landscape {
     let because = Because::new(Gap::Usage, "it is not known who may pull, so nothing was looked up");
     Landscape {
         runners: Found::Missing(because.clone()),
         other_users: Found::Missing(because),
+        unreadable: BTreeMap::new(),
         live: BTreeMap::new(),
         revisions_run: BTreeMap::new(),
     }

@@ -2,7 +2,8 @@
 //!
 //! # Guarantees
 //! A place (account and region) is proven only when all of these hold:
-//! 1. the aggregator shows the coverage probe there as ACTIVE: recording, authorization and delivery worked;
+//! 1. the aggregator shows the coverage probe there as ACTIVE, and did so for [`BACKFILL`]: recording, authorization and
+//!    delivery worked, and what else there is in a new account has followed;
 //! 2. no recorder item that the aggregator shows there says that it stopped;
 //! 3. the aggregator's source status for the place is SUCCEEDED; none is missing;
 //! 4. the account itself says, through the evidence role, that one of its recorders records now, delivered successfully,
@@ -31,6 +32,10 @@ const PARALLEL: usize = 16;
 
 /// How long a proof may be used.
 pub const REMEMBERED: SignedDuration = SignedDuration::from_mins(15);
+
+/// After an account and region began to be aggregated, what has been there before is on its way for so long; AWS does not
+/// say in which order it comes. The probe was made at about that time.
+pub const BACKFILL: SignedDuration = SignedDuration::from_hours(1);
 
 /// After a recorder was started, what it discovers is on its way for so long.
 pub const DISCOVERY: SignedDuration = SignedDuration::from_mins(20);
@@ -69,7 +74,7 @@ pub async fn prove(
     #[expect(clippy::redundant_iter_cloned, reason = "the future of a borrowed item is not known to be Send")]
     let asked = open.into_iter().cloned().map(async |place: Place| {
         let result = match shared {
-            Ok(shared) => match shared.speaks_for(&place) {
+            Ok(shared) => match shared.speaks_for(&place, now) {
                 Ok(()) => ask(clients, names, &place, now).await,
                 Err(text) => Err(Because::new(Gap::Coverage, text)),
             },
@@ -89,7 +94,8 @@ pub async fn prove(
 
 /// What the aggregator tells about all places at once. If it does not answer, that says nothing about any of them.
 struct Shared {
-    probes: BTreeSet<Place>,
+    /// Where the probe is ACTIVE, and since when.
+    probes: BTreeMap<Place, Timestamp>,
     stopped: BTreeSet<Place>,
     sources: BTreeMap<(String, String), String>,
 }
@@ -98,22 +104,29 @@ impl Shared {
     async fn gather(aggregator: &Aggregator<'_>, probe_family: &str) -> Result<Self, Because> {
         let probes = queries::probes(probe_family).map_err(|error| Because::new(Gap::Usage, error.to_string()))?;
         let probes = aggregator
-            .select(Gap::Usage, &probes, |row| Ok((row.is_active_probe(probe_family)?, row.place()?)))
+            .select(Gap::Usage, &probes, |row| Ok(row.active_probe(probe_family)?.zip(Some(row.place()?))))
             .await?;
+        let mut oldest: BTreeMap<Place, Timestamp> = BTreeMap::new();
+        for (since, place) in probes.into_iter().flatten() {
+            let known = oldest.entry(place).or_insert(since);
+            *known = since.min(*known);
+        }
         let stopped = aggregator
             .select(Gap::Usage, queries::recorders(), |row| Ok((row.recorder_stopped()?, row.place()?)))
             .await?;
-        let true_ones = |places: Vec<(bool, Place)>| {
-            places.into_iter().filter(|(holds, _)| *holds).map(|(_, place)| place).collect::<BTreeSet<Place>>()
-        };
-        Ok(Self { probes: true_ones(probes), stopped: true_ones(stopped), sources: sources(aggregator).await? })
+        let stopped = stopped.into_iter().filter(|(stopped, _)| *stopped).map(|(_, place)| place).collect();
+        Ok(Self { probes: oldest, stopped, sources: sources(aggregator).await? })
     }
 
-    fn speaks_for(&self, place: &Place) -> Result<(), String> {
+    fn speaks_for(&self, place: &Place, now: Timestamp) -> Result<(), String> {
         let (account, region) = place;
         let lacking = |what: &str| Err(format!("account {account} in {region} is not covered: {what}"));
-        if !self.probes.contains(place) {
-            return lacking("the aggregator does not show its coverage probe as ACTIVE");
+        match self.probes.get(place) {
+            None => return lacking("the aggregator does not show its coverage probe as ACTIVE"),
+            Some(since) if now.duration_since(*since) < BACKFILL => {
+                return lacking("the aggregator shows its coverage probe for less than an hour");
+            }
+            Some(_) => {}
         }
         if self.stopped.contains(place) {
             return lacking("the aggregator shows a recorder there that does not record");

@@ -2,26 +2,30 @@
 //!
 //! # Guarantees
 //! - Right before, the repository's opt-in is looked up again; if it changed, nothing is deleted.
+//! - All images are looked at again. One stays if it, or what would go with it, got or lost a tag, was pushed or pulled, or
+//!   is listed by an index that was pushed meanwhile.
 //! - Where tags cannot move, an image is deleted by the tags that were looked at: a new tag keeps it.
-//! - Where they can, and for untagged images, all tags are looked up again; an image whose tags changed stays, and each tag
-//!   is sent together with the digest, so that one that moves even then is refused.
+//! - Where they can, each tag is sent together with the digest, so that one that moves even then is refused.
 //! - Only untagged images are deleted by digest alone.
-//! - Of an image that was deleted by its tags, `Gone` is told only after a look that no longer found it.
-//! - Children of an index, and attachments, go only after the image itself is gone, and only with the tags they had.
+//! - Of an image that was deleted by tags that can move, or that had children or attachments, `Gone` is told only after a
+//!   look that no longer found it.
+//! - Children of an index, and attachments, go only after the image itself is gone.
 //! - `failures[]` are read one by one. What ECR does not answer for counts as failed.
 //!
 //! # Caveats
 //! Between the second look and the deletion a tag can still be added. Where tags cannot move that keeps the image, unless
-//! it had none at all; elsewhere the image may go with its new tag.
+//! it had none at all; elsewhere the image may go with its new tag. Where tags cannot move, one that is deleted and pushed
+//! again in that moment takes the new image with it.
 //! A crash after the image and before its children leaves those without tag and index: whoever calls has them checked later.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
 
 use aws_sdk_ecr::Client;
 use aws_sdk_ecr::types::{ImageFailure, ImageFailureCode, ImageIdentifier, TargetStorageClass};
 use aws_types::request_id::RequestId as _;
 
-use super::evidence::{Because, ImageFacts, Mutability, Participation};
+use super::evidence::{ImageFacts, Mutability, Participation};
 use super::failed_call::failure_text;
 use super::policy::participation;
 use super::registry;
@@ -43,6 +47,8 @@ pub enum Deleted {
         /// The bytes of all of them, as ECR counts them.
         bytes: u64,
     },
+    /// Somebody else deleted it since it was judged.
+    GoneAlready,
     /// It is in the archive storage class.
     Archived {
         /// Its bytes, as ECR counts them.
@@ -61,46 +67,38 @@ pub enum Deleted {
     Failed(String),
 }
 
-/// Deletes `images`, all of one repository which took part in `participated`.
+/// What the repository was like when its images were judged.
+#[derive(Debug, Clone, Copy)]
+pub struct Look<'a> {
+    /// The resource tag that opts repositories in.
+    pub opt_in: &'a OptInTag,
+    /// What it said.
+    pub participation: &'a Participation,
+    /// The indexes whose children were looked at.
+    pub indexes: &'a BTreeSet<Digest>,
+}
+
+/// Deletes `images`, all of one repository, if it is as it was at `look`.
 pub async fn delete(
     ecr: &Client,
     repository: &Repository,
-    opt_in: &OptInTag,
-    participated: &Participation,
+    look: &Look<'_>,
     images: Vec<Deletion>,
 ) -> BTreeMap<Digest, Deleted> {
     let all = |outcome: Deleted| images.iter().map(|image| (image.image().digest.clone(), outcome.clone())).collect();
-    if let Err(why) = takes_part_still(ecr, repository, opt_in, participated).await {
-        return all(Deleted::Changed(why));
-    }
+    // Even where tags cannot move, one may have been deleted and pushed again since the look.
+    let seen = match Seen::again(ecr, repository, look).await {
+        Ok(seen) => seen,
+        Err(why) => return all(Deleted::Changed(why)),
+    };
     let mut outcomes = BTreeMap::new();
     let mut agreed = images;
-    let second_look = |image: &Deletion| {
-        image.mutability() == Mutability::Movable
-            || image.image().tags.is_empty()
-            || !image.children().is_empty()
-            || !image.attachments().is_empty()
-    };
-    let mut seen = registry::Images::new();
-    if agreed.iter().any(second_look) {
-        match registry::images(ecr, repository).await {
-            Ok(now) => {
-                seen = now;
-                agreed.retain(|image| {
-                    let digest = &image.image().digest;
-                    let outcome = changed(image, &seen);
-                    let agreed = outcome.is_none();
-                    outcomes.extend(outcome.map(|outcome| (digest.clone(), outcome)));
-                    agreed
-                });
-            }
-            Err(Because { text, .. }) => {
-                outcomes.extend(
-                    agreed.drain(..).map(|image| (image.image().digest.clone(), Deleted::Changed(text.clone()))),
-                );
-            }
-        }
-    }
+    agreed.retain(|image| {
+        let outcome = seen.changed(image);
+        let agreed = outcome.is_none();
+        outcomes.extend(outcome.map(|outcome| (image.image().digest.clone(), outcome)));
+        agreed
+    });
     let ids =
         agreed.iter().map(|image| (image.image().digest.clone(), ids_of(image.image(), image.mutability()))).collect();
     let mut first = send(ecr, repository, ids).await;
@@ -109,7 +107,7 @@ pub async fn delete(
     let rest: BTreeMap<&Digest, Vec<&ImageFacts>> = agreed
         .iter()
         .filter(|image| matches!(first.get(&image.image().digest), Some(Sent::Gone)))
-        .map(|image| (&image.image().digest, unchanged(image, &seen)))
+        .map(|image| (&image.image().digest, image.children().iter().chain(image.attachments()).collect()))
         .collect();
     let ids = rest.values().flatten().map(|image| (image.digest.clone(), ids_of(image, Mutability::Movable))).collect();
     let second = send(ecr, repository, ids).await;
@@ -134,55 +132,76 @@ pub async fn delete(
     outcomes
 }
 
-/// Whether the repository's opt-in tag says what it said when its images were judged; if not, why nothing may be done.
-async fn takes_part_still(
-    ecr: &Client,
-    repository: &Repository,
-    opt_in: &OptInTag,
-    participated: &Participation,
-) -> Result<(), String> {
-    let tags = registry::resource_tags(ecr, repository).await.map_err(|because| because.text)?;
-    if participation(opt_in, &tags) == *participated {
-        Ok(())
-    } else {
-        Err("the repository's opt-in tag changed".into())
+/// The repository as it is right before the deletion.
+struct Seen {
+    images: registry::Images,
+    /// What indexes list that were pushed since the look.
+    newly_listed: BTreeSet<Digest>,
+}
+
+impl Seen {
+    /// Looks again. Otherwise why nothing may be done: the repository does not take part as it did, or cannot be read.
+    async fn again(ecr: &Client, repository: &Repository, look: &Look<'_>) -> Result<Self, String> {
+        let tags = registry::resource_tags(ecr, repository).await.map_err(|because| because.text)?;
+        if participation(look.opt_in, &tags) != *look.participation {
+            return Err("the repository's opt-in tag changed".into());
+        }
+        let images = registry::images(ecr, repository).await.map_err(|because| because.text)?;
+        let pushed = images.iter().filter(|(digest, _)| !look.indexes.contains(*digest));
+        let pushed = pushed.map(|(digest, image)| (digest.clone(), image.clone())).collect();
+        let children = registry::children(ecr, repository, &pushed).await.map_err(|because| because.text)?;
+        Ok(Self { images, newly_listed: children.into_values().flatten().collect() })
+    }
+
+    /// What happened since it was judged to an image, or to what would go with it, if anything did.
+    fn changed(&self, deletion: &Deletion) -> Option<Deleted> {
+        let image = deletion.image();
+        let Some(now) = self.images.get(&image.digest) else { return Some(Deleted::GoneAlready) };
+        if let Some(why) = difference(image, now) {
+            return Some(Deleted::Changed(why.into()));
+        }
+        let parts = || deletion.children().iter().chain(deletion.attachments());
+        if iter::once(image).chain(parts()).any(|part| self.newly_listed.contains(&part.digest)) {
+            return Some(Deleted::Changed("an index was pushed that lists it".into()));
+        }
+        parts().find_map(|part| {
+            let why = self.images.get(&part.digest).map_or(Some("gone"), |now| difference(part, now))?;
+            Some(Deleted::Changed(format!("{}, which would go with it: {why}", part.digest)))
+        })
     }
 }
 
-/// What happened to an image since it was judged, if anything did.
-fn changed(image: &Deletion, seen: &registry::Images) -> Option<Deleted> {
-    let image = image.image();
-    let why = match seen.get(&image.digest) {
-        None => return Some(Deleted::Gone { with: Vec::new(), bytes: image.size_in_bytes }),
-        Some(now) if now.tags != image.tags => "its tags changed",
-        Some(now) if now.pulled_at != image.pulled_at => "it was pulled",
-        Some(now) if now.pushed_at != image.pushed_at => "it was pushed again",
-        Some(now) if now.status != image.status => "its storage class changed",
-        Some(_) => return None,
-    };
-    Some(Deleted::Changed(why.into()))
+/// What is different about an image.
+fn difference(before: &ImageFacts, now: &ImageFacts) -> Option<&'static str> {
+    if now.tags != before.tags {
+        Some("its tags changed")
+    } else if now.pulled_at != before.pulled_at {
+        Some("it was pulled")
+    } else if now.pushed_at != before.pushed_at {
+        Some("it was pushed again")
+    } else if now.status != before.status {
+        Some("its storage class changed")
+    } else {
+        None
+    }
 }
 
-/// Archives `images`, all of one repository which took part in `participated`: each alone, as what hangs on it is needed
-/// again once it is restored. Opt-in and images are looked up again right before.
+/// Archives `images`, all of one repository, if it is as it was at `look`: each alone, as what hangs on it is needed again
+/// once it is restored.
 pub async fn archive(
     ecr: &Client,
     repository: &Repository,
-    opt_in: &OptInTag,
-    participated: &Participation,
+    look: &Look<'_>,
     images: Vec<Deletion>,
 ) -> BTreeMap<Digest, Deleted> {
     let all = |outcome: Deleted| images.iter().map(|image| (image.image().digest.clone(), outcome.clone())).collect();
-    if let Err(why) = takes_part_still(ecr, repository, opt_in, participated).await {
-        return all(Deleted::Changed(why));
-    }
-    let seen = match registry::images(ecr, repository).await {
+    let seen = match Seen::again(ecr, repository, look).await {
         Ok(seen) => seen,
-        Err(Because { text, .. }) => return all(Deleted::Changed(text)),
+        Err(why) => return all(Deleted::Changed(why)),
     };
     let mut outcomes = BTreeMap::new();
     for image in &images {
-        let outcome = match changed(image, &seen) {
+        let outcome = match seen.changed(image) {
             Some(outcome) => outcome,
             None => archive_one(ecr, repository, image.image()).await,
         };
@@ -217,9 +236,13 @@ async fn archive_one(ecr: &Client, repository: &Repository, image: &ImageFacts) 
 }
 
 /// Looks for the images whose tags are gone: one that got another tag since the look is still there, and was not deleted.
+/// Of a plain image whose tags cannot move this is not asked, which would be a call more for each repository: should it get
+/// a tag in the moment between the last look and the deletion, it stays and is told as deleted.
 async fn confirm(ecr: &Client, repository: &Repository, images: &[Deletion], sent: &mut BTreeMap<Digest, Sent>) {
+    let is_plain = |image: &Deletion| image.children().is_empty() && image.attachments().is_empty();
     let by_tags: Vec<&Digest> = images
         .iter()
+        .filter(|image| image.mutability() == Mutability::Movable || !is_plain(image))
         .map(Deletion::image)
         .filter(|image| !image.tags.is_empty() && sent.get(&image.digest) == Some(&Sent::Gone))
         .map(|image| &image.digest)
@@ -243,12 +266,6 @@ fn still_there(image: &ImageFacts) -> Sent {
         Some(tag) => Sent::Kept { code: "new-tag", text: format!("it got the tag {tag} while it was looked at") },
         None => Sent::Kept { code: "still-there", text: "its tags are gone, but ECR keeps the image".into() },
     }
-}
-
-/// The children and attachments of an image that have the same tags as when they were looked at.
-fn unchanged<'a>(image: &'a Deletion, seen: &registry::Images) -> Vec<&'a ImageFacts> {
-    let same = |part: &&ImageFacts| seen.get(&part.digest).is_some_and(|now| now.tags == part.tags);
-    image.children().iter().chain(image.attachments()).filter(same).collect()
 }
 
 /// An id as it is sent: a tag, a digest, or both.

@@ -5,14 +5,18 @@
 //! them, whatever their family: a service may have moved to another. What cannot be asked is a gap of the whole place.
 //!
 //! # Why this many calls
-//! `DescribeServices` takes ten services of one cluster, `DescribeServiceRevisions` twenty revisions. Revisions of task
+//! `DescribeServices` takes ten services of one cluster, `DescribeServiceRevisions` twenty revisions. What a service ran
+//! before is asked of those that run an image of the repositories at hand and were deployed within the rollback window: two
+//! calls each. Revisions of task
 //! definitions never change, so their images are looked up once in the life of a function: first those that the queries
 //! at hand found anyway, then by ARN in the aggregator (some fifty a query), and in their account only if Config lost them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_ecs::error::ProvideErrorMetadata as _;
-use aws_sdk_ecs::types::{ContainerImage, Service, ServiceRevision};
+use aws_sdk_ecs::primitives::DateTime;
+use aws_sdk_ecs::types::{ContainerImage, CreatedAt, DeploymentControllerType, Service, ServiceRevision};
+use jiff::{SignedDuration, Timestamp};
 
 use super::aggregator::Aggregator;
 use super::evidence::{Because, Found, Gap};
@@ -44,7 +48,8 @@ impl KnownRevisions {
     }
 }
 
-/// Every live service of `place`, among the runners that Config lists there. Pinned digests are not asked for yet.
+/// Every live service of `place`, among the runners that Config lists there. Pinned digests, and what was replaced, are not
+/// asked for yet.
 ///
 /// # Errors
 /// A service that cannot be described.
@@ -109,10 +114,14 @@ pub async fn live_services(
 /// The cluster of a service: from its ARN, or from its item for ARNs of the old form without one. A guess would not do: a
 /// service that is looked for in the wrong cluster is told to be missing.
 fn cluster_of(service: &Runner) -> Option<String> {
-    let resource = service.resource.split(':').next_back().unwrap_or_default();
-    match resource.split('/').collect::<Vec<_>>()[..] {
+    cluster_in(&service.resource).or_else(|| service.cluster.clone())
+}
+
+/// The cluster that a service's ARN names.
+fn cluster_in(service: &str) -> Option<String> {
+    match service.split(':').next_back()?.split('/').collect::<Vec<_>>()[..] {
         ["service", cluster, _] => Some(cluster.to_owned()),
-        _ => service.cluster.clone(),
+        _ => None,
     }
 }
 
@@ -150,6 +159,16 @@ fn live_service(service: &Service) -> Result<Option<LiveService>, String> {
             .map(str::to_owned)
             .collect(),
         pinned: Found::Known(Vec::new()),
+        deployed_by_ecs: service
+            .deployment_controller()
+            .is_none_or(|controller| *controller.r#type() == DeploymentControllerType::Ecs),
+        deployed_at: service
+            .deployments()
+            .iter()
+            .flat_map(|deployment| [deployment.created_at(), deployment.updated_at()])
+            .filter_map(|at| timestamp(at?))
+            .max(),
+        replaced: Found::Known(Vec::new()),
     }))
 }
 
@@ -206,36 +225,30 @@ pub async fn images_of(
     arns: BTreeSet<&TaskDefinitionArn>,
     known: &mut KnownRevisions,
 ) -> BTreeMap<TaskDefinitionArn, Result<RevisionImages, Because>> {
-    let unknown: Vec<&TaskDefinitionArn> = arns.iter().copied().filter(|arn| !known.0.contains_key(*arn)).collect();
-    let mut not_known: BTreeMap<TaskDefinitionArn, Result<RevisionImages, Because>> = BTreeMap::new();
-    if !unknown.is_empty() {
-        match by_arn(aggregator, hub, &unknown).await {
-            Ok(found) => found.into_iter().for_each(|(arn, images)| known.insert(arn, images)),
-            Err(because) => not_known.extend(unknown.iter().map(|arn| ((*arn).clone(), Err(because.clone())))),
+    let mut images: BTreeMap<TaskDefinitionArn, Result<RevisionImages, Because>> = BTreeMap::new();
+    let mut unknown = Vec::new();
+    for arn in arns {
+        match known.0.get(arn) {
+            Some(named) => drop(images.insert(arn.clone(), Ok(RevisionImages::Named(named.clone())))),
+            None => unknown.push(arn),
         }
+    }
+    if unknown.is_empty() {
+        return images;
+    }
+    match by_arn(aggregator, hub, &unknown).await {
+        Ok(found) => images.extend(found.into_iter().map(|(arn, named)| (arn, Ok(RevisionImages::Named(named))))),
+        Err(because) => images.extend(unknown.iter().map(|arn| ((*arn).clone(), Err(because.clone())))),
     }
     for arn in unknown {
-        if !not_known.contains_key(arn) && !known.0.contains_key(arn) {
-            match described(clients, names, hub, arn).await {
-                Ok(RevisionImages::Named(images)) => known.insert(arn.clone(), images),
-                other => {
-                    not_known.insert(arn.clone(), other);
-                }
-            }
+        if !images.contains_key(arn) {
+            images.insert(arn.clone(), described(clients, names, hub, arn).await);
+        }
+        if let Some(Ok(RevisionImages::Named(named))) = images.get(arn) {
+            known.insert(arn.clone(), named.clone());
         }
     }
-    arns.into_iter()
-        .map(|arn| {
-            let images = match (not_known.remove(arn), known.0.get(arn)) {
-                (None, Some(images)) => Ok(RevisionImages::Named(images.clone())),
-                (Some(other), _) => other,
-                (None, None) => {
-                    Err(Because::new(Gap::Deployments, format!("{arn} was forgotten while it was looked up")))
-                }
-            };
-            (arn.clone(), images)
-        })
-        .collect()
+    images
 }
 
 async fn by_arn(
@@ -288,45 +301,131 @@ async fn described(
     hub_images(images, hub).map(RevisionImages::Named).map_err(|text| unreadable(&text))
 }
 
-/// Asks for what the service revisions of `services` have pinned, where a live deployment names one of `repositories`
-/// by a tag.
-pub async fn ask_for_pinned_digests(
+/// Asks for what the service revisions of `services` have pinned, where a live deployment names one of `repositories` by a
+/// tag; and for what was replaced since `since`, where one names them at all.
+pub async fn ask_for_service_revisions(
     clients: &Clients,
     names: &Names,
     (account, region): &Place,
     services: &mut [LiveService],
     images: &BTreeMap<TaskDefinitionArn, Result<RevisionImages, Because>>,
     repositories: &BTreeSet<&Repository>,
+    since: Timestamp,
 ) {
-    let by_tag = |arn: &TaskDefinitionArn| match images.get(arn) {
-        Some(Ok(RevisionImages::Named(images))) => {
-            images.iter().any(|image| image.digest().is_none() && repositories.contains(image.repository()))
-        }
-        _ => false,
+    let names_one = |service: &LiveService, how: fn(&ImageReference) -> bool| {
+        let named = |image: &ImageReference| how(image) && repositories.contains(image.repository());
+        service.task_definitions.keys().any(|arn| match images.get(arn) {
+            Some(Ok(RevisionImages::Named(images))) => images.iter().any(named),
+            _ => false,
+        })
     };
     let mut services: Vec<&mut LiveService> =
-        services.iter_mut().filter(|service| service.task_definitions.keys().any(by_tag)).collect();
+        services.iter_mut().filter(|service| names_one(service, |_| true)).collect();
     if services.is_empty() {
         return;
     }
     let WorkloadClients { ecs, .. } = clients.workload(account, &names.evidence_role(region), region).await;
-    let arns: BTreeSet<String> = services.iter().flat_map(|service| service.revisions.iter().cloned()).collect();
-    let pinned = describe_revisions(&ecs, &format!("account {account} in {region}"), account, &arns).await;
-    for service in &mut services {
-        service.pinned = match &pinned {
-            Ok(pinned) => {
-                let pinned = service.revisions.iter().map(|arn| pinned.get(arn).cloned().ok_or(arn));
-                match pinned.collect::<Result<Vec<_>, _>>() {
-                    Ok(pinned) => Found::Known(pinned),
-                    Err(arn) => Found::Missing(Because::new(
-                        Gap::PinnedDigests,
-                        format!("{}: its revision {arn} cannot be described", service.service),
-                    )),
-                }
-            }
-            Err(because) => Found::Missing(because.clone()),
+    let subject = format!("account {account} in {region}");
+    let mut arns = BTreeSet::new();
+    let mut replaced = Vec::new();
+    for service in &services {
+        if names_one(service, |image| image.digest().is_none()) {
+            arns.extend(service.revisions.iter().cloned());
+        }
+        // Nothing was replaced by deployments that are older. Should ECS not say how old they are, it is asked.
+        let recently = service.deployed_at.is_none_or(|at| at >= since);
+        let ended = if service.deployed_by_ecs && recently {
+            replaced_since(&ecs, &service.service, since).await
+        } else {
+            Ok(BTreeMap::new())
         };
+        arns.extend(ended.iter().flat_map(BTreeMap::keys).cloned());
+        replaced.push(ended);
     }
+    let described = describe_revisions(&ecs, &subject, account, &arns).await;
+    let describe = |service: &LiveService, arn: &String| match &described {
+        Ok(described) => described.get(arn).cloned().ok_or_else(|| {
+            let text = format!("{}: its revision {arn} cannot be described", service.service);
+            Because::new(Gap::PinnedDigests, text)
+        }),
+        Err(because) => Err(because.clone()),
+    };
+    for (service, ended) in services.iter_mut().zip(replaced) {
+        if names_one(service, |image| image.digest().is_none()) {
+            let pinned: Result<Vec<_>, _> = service.revisions.iter().map(|arn| describe(service, arn)).collect();
+            service.pinned = pinned.into();
+        }
+        let replaced: Result<Vec<_>, _> = ended
+            .and_then(|ended| ended.into_iter().map(|(arn, until)| Ok((describe(service, &arn)?, until))).collect());
+        service.replaced = replaced.into();
+    }
+}
+
+/// A deployment can wait for its hooks for so long (ECS developer guide, "Lifecycle hooks for Amazon ECS service
+/// deployments").
+const LONGEST_ROLLOUT: SignedDuration = SignedDuration::from_hours(14 * 24);
+
+/// The service revisions that deployments of `service` which ended since `since`, or did not end yet, were from or to; and when
+/// each was last a part of one.
+async fn replaced_since(
+    ecs: &aws_sdk_ecs::Client,
+    service: &str,
+    since: Timestamp,
+) -> Result<BTreeMap<String, Timestamp>, Because> {
+    let begun_after = CreatedAt::builder().after(DateTime::from_secs((since - LONGEST_ROLLOUT).as_second())).build();
+    let mut ended = Vec::new();
+    let mut token = None;
+    loop {
+        let page = ecs
+            .list_service_deployments()
+            .service(service)
+            .set_cluster(cluster_in(service))
+            .created_at(begun_after.clone())
+            .max_results(100)
+            .set_next_token(token)
+            .send()
+            .await
+            .map_err(|error| failed_call(Gap::Deployments, "ecs:ListServiceDeployments", service, &error))?;
+        for deployment in page.service_deployments() {
+            if deployment.finished_at().and_then(timestamp).is_none_or(|at| at >= since) {
+                let arn = deployment.service_deployment_arn().ok_or_else(|| {
+                    Because::new(Gap::Deployments, format!("a deployment of {service} cannot be read"))
+                })?;
+                ended.push(arn.to_owned());
+            }
+        }
+        token = page.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
+        if token.is_none() {
+            break;
+        }
+    }
+    let mut revisions = BTreeMap::new();
+    for twenty in ended.chunks(20) {
+        let answer = ecs
+            .describe_service_deployments()
+            .set_service_deployment_arns(Some(twenty.to_vec()))
+            .send()
+            .await
+            .map_err(|error| failed_call(Gap::Deployments, "ecs:DescribeServiceDeployments", service, &error))?;
+        if answer.service_deployments().len() < twenty.len() {
+            let text = format!("ecs:DescribeServiceDeployments did not answer for every deployment of {service}");
+            return Err(Because::new(Gap::Deployments, text));
+        }
+        for deployment in answer.service_deployments() {
+            // One that goes on shows among the live ones as well.
+            let until = deployment.finished_at().and_then(timestamp).unwrap_or(since);
+            let parts = deployment.source_service_revisions().iter().chain(deployment.target_service_revision());
+            for arn in parts.filter_map(|revision| revision.arn()) {
+                let latest = revisions.entry(arn.to_owned()).or_insert(until);
+                *latest = until.max(*latest);
+            }
+        }
+    }
+    Ok(revisions)
+}
+
+fn timestamp(at: &DateTime) -> Option<Timestamp> {
+    Timestamp::from_second(at.secs()).ok()
 }
 
 async fn describe_revisions(

@@ -64,6 +64,12 @@ pub enum OutcomeKind {
 }
 
 impl Outcome {
+    /// An image that was gone before anything was done: by an earlier delivery of the message, or by somebody else.
+    pub fn gone_already(digest: Digest, tags: Vec<Tag>) -> Self {
+        let kind = OutcomeKind::Deleted { with: Vec::new(), bytes: 0 };
+        Self { digest, tags, kind, code: ALREADY_GONE, reason: "it was gone already".into() }
+    }
+
     /// Whether the check has been put off so often in a row that people should look.
     pub fn is_postponed_too_often(&self) -> bool {
         matches!(self.kind, OutcomeKind::Postponed { postponements, .. } if postponements >= TOO_OFTEN)

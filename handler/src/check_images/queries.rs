@@ -152,8 +152,8 @@ fn columns_of(configuration: BTreeSet<&str>) -> String {
 /// The coverage probes that the aggregator shows as ACTIVE.
 pub fn probes(family: &str) -> Result<String, NotLiteral> {
     Ok(format!(
-        "SELECT arn, accountId, awsRegion, configuration.Family, configuration.Status WHERE resourceType = \
-         'AWS::ECS::TaskDefinition' AND configuration.Family = {} AND configuration.Status = 'ACTIVE'",
+        "SELECT arn, accountId, awsRegion, configuration.Family, configuration.Status, configurationItemCaptureTime WHERE \
+         resourceType = 'AWS::ECS::TaskDefinition' AND configuration.Family = {} AND configuration.Status = 'ACTIVE'",
         literal(family)?
     ))
 }

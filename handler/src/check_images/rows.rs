@@ -3,6 +3,8 @@
 //! A row that is not exactly what was asked for is an error, never "no use": whoever reads it has to call the evidence
 //! missing. Only an absent property is not an error by itself, because AWS Config leaves out what a resource does not have.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -23,6 +25,8 @@ pub enum Seen {
     Runner(Runner),
     /// Something else that uses images.
     OtherUser(OtherUser),
+    /// Something in this account and region that cannot be read, and why.
+    Unreadable((AccountId, Region), String),
 }
 
 /// One row: a JSON object in a string, as the aggregator answers.
@@ -121,6 +125,14 @@ impl Row {
         }
     }
 
+    /// The row of a query for several kinds of resources; if it cannot be read, where it is.
+    ///
+    /// # Errors
+    /// Not even that can be read.
+    pub fn seen_or_unreadable(&self, hub: &AccountId) -> Result<Seen, String> {
+        self.seen(hub).or_else(|text| Ok(Seen::Unreadable(self.place()?, text)))
+    }
+
     /// The row of a query for several kinds of resources, as what it is.
     pub fn seen(&self, hub: &AccountId) -> Result<Seen, String> {
         let resource_type = self.required("resourceType")?;
@@ -150,6 +162,10 @@ impl Row {
                 Err(_) => return Err(self.unreadable(runner.task_definition_at)),
             }
         }
+        // A service whose tasks somebody else deploys has none of its own; its task sets do.
+        if self.texts(runner.task_definition_at)?.is_empty() && resource_type != SERVICE {
+            return Err(self.unreadable(runner.task_definition_at));
+        }
         Ok(Runner {
             resource_type: runner.resource_type,
             is_service: runner.resource_type == SERVICE,
@@ -169,10 +185,15 @@ impl Row {
             .iter()
             .find(|user| user.resource_type == resource_type)
             .ok_or_else(|| self.unreadable("resourceType"))?;
-        let mut images = Vec::new();
+        let mut texts = Vec::new();
         for path in user.images_at {
-            images.extend(hub_images(self.texts(path)?, hub)?);
+            texts.extend(self.texts(path)?);
         }
+        // It was asked for because it names an image.
+        if texts.is_empty() && user.digest_at.is_none() {
+            return Err(self.unreadable(user.images_at.first().copied().unwrap_or("configuration")));
+        }
+        let images = hub_images(texts, hub)?;
         let resource = self.name()?;
         let (mut digests, mut unreadable) = (Vec::new(), None);
         if let Some(path) = user.digest_at {
@@ -200,9 +221,11 @@ impl Row {
         }
     }
 
-    /// Whether the row is the ACTIVE task definition of this family.
-    pub fn is_active_probe(&self, family: &str) -> Result<bool, String> {
-        Ok(self.required("configuration.Family")? == family && self.required("configuration.Status")? == "ACTIVE")
+    /// Since when the row, if it is the ACTIVE task definition of this family, shows it so.
+    pub fn active_probe(&self, family: &str) -> Result<Option<Timestamp>, String> {
+        let is_active =
+            self.required("configuration.Family")? == family && self.required("configuration.Status")? == "ACTIVE";
+        if is_active { self.parsed("configurationItemCaptureTime").map(Some) } else { Ok(None) }
     }
 
     fn name(&self) -> Result<String, String> {
@@ -252,16 +275,33 @@ pub fn hub_images<'a>(
 }
 
 /// Rows of several kinds, each kind by itself.
-pub fn told_apart(rows: Vec<Seen>) -> (Vec<Runner>, Vec<OtherUser>, Vec<Revision>) {
-    let (mut runners, mut other_users, mut revisions) = (Vec::new(), Vec::new(), Vec::new());
-    for row in rows {
-        match row {
-            Seen::Runner(runner) => runners.push(runner),
-            Seen::OtherUser(user) => other_users.push(user),
-            Seen::Revision(revision) => revisions.push(revision),
+#[derive(Debug, Default)]
+pub struct Rows {
+    /// What runs task definitions.
+    pub runners: Vec<Runner>,
+    /// What uses images otherwise.
+    pub other_users: Vec<OtherUser>,
+    /// Revisions of task definitions.
+    pub revisions: Vec<Revision>,
+    /// Where something cannot be read, and why.
+    pub unreadable: BTreeMap<(AccountId, Region), String>,
+}
+
+impl FromIterator<Seen> for Rows {
+    fn from_iter<T: IntoIterator<Item = Seen>>(seen: T) -> Self {
+        let mut rows = Self::default();
+        for row in seen {
+            match row {
+                Seen::Runner(runner) => rows.runners.push(runner),
+                Seen::OtherUser(user) => rows.other_users.push(user),
+                Seen::Revision(revision) => rows.revisions.push(revision),
+                Seen::Unreadable(place, text) => {
+                    rows.unreadable.insert(place, text);
+                }
+            }
         }
+        rows
     }
-    (runners, other_users, revisions)
 }
 
 #[cfg(test)]
@@ -344,6 +384,21 @@ mod tests {
         }
         let odd = place(json!({"resourceType": SERVICE, "configuration": {"TaskDefinition": "shop"}}));
         assert!(row(&odd).runner().is_err());
+    }
+
+    #[test]
+    fn a_row_without_what_it_was_asked_for_is_unreadable_where_it_is() {
+        let place = json!({"accountId": "222222222222", "awsRegion": "eu-west-1", "arn": "arn:x", "configuration": {}});
+        let read = |resource_type: &str| {
+            let mut value = place.clone();
+            value["resourceType"] = json!(resource_type);
+            row(&value).seen_or_unreadable(&hub()).unwrap()
+        };
+        for lacking in ["AWS::ECS::TaskSet", "AWS::Events::Rule", "AWS::CodeBuild::Project", "AWS::SageMaker::Model"] {
+            assert!(matches!(read(lacking), Seen::Unreadable((account, _), _) if account.as_str() == "222222222222"));
+        }
+        assert!(matches!(read(SERVICE), Seen::Runner(_)), "its task sets have the task definitions");
+        assert!(row(&json!({"resourceType": SERVICE})).seen_or_unreadable(&hub()).is_err(), "it may be anywhere");
     }
 
     #[test]

@@ -94,6 +94,13 @@ pub struct LiveService {
     pub revisions: Vec<String>,
     /// What those have pinned; known only for services that run an image of the repositories at hand by a tag.
     pub pinned: Found<Vec<PinnedRevision>>,
+    /// Its deployment controller is ECS, which alone tells of past deployments.
+    pub deployed_by_ecs: bool,
+    /// When its deployments changed last, as far as ECS tells.
+    pub deployed_at: Option<Timestamp>,
+    /// What it ran until a newer deployment took its place within the rollback window, and until when; known only for
+    /// services that run an image of the repositories at hand.
+    pub replaced: Found<Vec<(PinnedRevision, Timestamp)>>,
 }
 
 /// A service revision, with what it has pinned. Two of them may run the same task definition: each deployment makes one, and
@@ -159,6 +166,8 @@ pub struct Landscape {
     pub runners: Found<Runners>,
     /// Users outside ECS.
     pub other_users: Found<Vec<OtherUser>>,
+    /// Where the aggregator shows a user that cannot be read, and why.
+    pub unreadable: BTreeMap<Place, String>,
     /// The live services of each place that was asked.
     pub live: BTreeMap<Place, Found<Vec<LiveService>>>,
     /// The hub's images that each revision names which [`Self::live`] or [`Self::runners`] run in the places that were
@@ -173,7 +182,7 @@ pub struct Usage {
     pub uses: BTreeMap<Digest, Vec<Use>>,
     /// Services that have pinned a digest; or why it is not known what all of them have pinned.
     pub pinned: Result<BTreeMap<Digest, Vec<Use>>, Because>,
-    /// When the latest change of a revision that names the image was captured.
+    /// When the latest change of a revision that names the image was captured, or a deployment ended that ran it.
     pub last_named: BTreeMap<Digest, Timestamp>,
 }
 
@@ -214,6 +223,14 @@ impl<'a> Named<'a> {
         self.with_parents(meant)
     }
 
+    /// The images that a service revision ran: what it had pinned, or else whatever its reference means.
+    fn run(&self, (image, pinned): &(ImageReference, Option<Digest>)) -> BTreeSet<&Digest> {
+        match pinned {
+            Some(digest) if image.repository() == self.repository => self.with_parents(self.with_digest(digest)),
+            _ => self.meant_by(image),
+        }
+    }
+
     fn with_digest(&self, digest: &Digest) -> BTreeSet<&Digest> {
         let mut meant: BTreeSet<&Digest> = self.digests.get(digest).copied().into_iter().collect();
         // A child that is gone itself still shows that its index was meant.
@@ -252,6 +269,9 @@ pub fn usage(
 
     let mut live_deployments: BTreeMap<&TaskDefinitionArn, Use> = BTreeMap::new();
     for place in may_pull {
+        if let Some(text) = landscape.unreadable.get(place) {
+            return Err(Because::new(Gap::Usage, text.clone()));
+        }
         let live = match landscape.live.get(place) {
             Some(live) => known(live)?,
             None => return Err(Because::new(Gap::Deployments, format!("{} in {} was not asked", place.0, place.1))),
@@ -269,6 +289,12 @@ pub fn usage(
                 && let Err(because) = pinned_by(named, service, place, landscape, pinned)
             {
                 usage.pinned = Err(because);
+            }
+            for (revision, until) in known(&service.replaced)? {
+                for digest in revision.images.iter().flat_map(|image| named.run(image)) {
+                    let latest = usage.last_named.entry(digest.clone()).or_insert(*until);
+                    *latest = (*until).max(*latest);
+                }
             }
         }
     }

@@ -312,7 +312,10 @@ fn earliest<'a>(
     let window = policy.rollback_window();
     let mut moments = vec![(after(last_change, window), "the last event about it")];
     if let Some(named) = last_named {
-        moments.push((after(named, window), "the last change of a task definition that names it"));
+        moments.push((
+            after(named, window),
+            "the last change of a task definition that names it, or the end of a deployment that ran it",
+        ));
     }
     for image in images {
         moments.push((after(image.pushed_at, window), "the last push"));

@@ -7,7 +7,7 @@ use crate::account::AccountId;
 use crate::check_images::aggregator::Aggregator;
 use crate::check_images::evidence::{Because, Found, Gap};
 use crate::check_images::queries;
-use crate::check_images::rows;
+use crate::check_images::rows::{self, Rows};
 use crate::check_images::usage::{Landscape, OtherUser, Revision, Runner};
 use crate::repository::Repository;
 use crate::settings::Settings;
@@ -37,11 +37,12 @@ pub(super) async fn gather(
     let hub = &settings.hub.account;
     // Asking for each repository takes a page for each and one for what they share.
     let pages = (repositories.len() + 1).clamp(FEW_PAGES, MANY_PAGES);
-    let read = |row: &rows::Row| row.seen(hub);
+    // What cannot be read is a gap of the checks; here it only means that one is made in vain.
+    let read = |row: &rows::Row| row.seen_or_unreadable(hub);
     let all = aggregator.select_pages(Gap::Usage, &queries::everything(hub), pages, read).await;
     if let Ok(Some(rows)) = all {
         let wanted: BTreeSet<&Repository> = repositories.iter().map(|(repository, _)| repository).collect();
-        let (runners, other_users, revisions) = rows::told_apart(rows);
+        let Rows { runners, other_users, revisions, .. } = rows.into_iter().collect();
         let mut by_repository: BTreeMap<Repository, Vec<Revision>> = BTreeMap::new();
         for revision in revisions {
             let named: BTreeSet<&Repository> =
@@ -57,7 +58,7 @@ pub(super) async fn gather(
         tracing::warn!(ecr_cleanup = %settings.names, outcome = "repositories are asked for one by one", reason = because.text);
     }
     let rows = aggregator.select(Gap::Usage, &queries::users(hub), read).await?;
-    let (runners, other_users, _) = rows::told_apart(rows);
+    let Rows { runners, other_users, .. } = rows.into_iter().collect();
     Ok(Seen { landscape: landscape(runners, other_users), by_repository: None })
 }
 
@@ -66,6 +67,7 @@ fn landscape(runners: Vec<Runner>, other_users: Vec<OtherUser>) -> Landscape {
     Landscape {
         runners: Found::Known(runners.iter().collect()),
         other_users: Found::Known(other_users),
+        unreadable: BTreeMap::new(),
         live: BTreeMap::new(),
         revisions_run: BTreeMap::new(),
     }

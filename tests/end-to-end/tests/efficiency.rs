@@ -156,6 +156,7 @@ fn deciding_over_ten_thousand_rows_takes_no_time_worth_speaking_of() {
     let landscape = Landscape {
         runners: Found::Known(Runners::default()),
         other_users: Found::Known(Vec::new()),
+        unreadable: BTreeMap::new(),
         live: BTreeMap::from([(place.clone(), Found::Known(Vec::new()))]),
         revisions_run: BTreeMap::new(),
     };

@@ -56,6 +56,28 @@ fn an_unused_image_is_archived_with_its_tags_where_the_action_is_archive() {
 }
 
 #[test]
+fn an_account_is_trusted_an_hour_after_its_probe_began_to_show() {
+    let organization = Organization::new(1);
+    let installation = installed_with(&organization, "KeepNewestImages: 0");
+    let image = unused_for(&organization, 23);
+    organization.minutes(40);
+    let (team, region) = (&organization.workloads[0], &organization.regions[1]);
+    let ecs = |operation: &str, input: Value| organization.call(team, region, "ecs", operation, input);
+    let family = installation.settings.names.probe_family();
+    let listed = ecs("ListTaskDefinitions", json!({"familyPrefix": family}));
+    let probe = &listed["taskDefinitionArns"][0];
+    let described = ecs("DescribeTaskDefinition", json!({"taskDefinition": probe}));
+    let containers = &described["taskDefinition"]["containerDefinitions"];
+    ecs("RegisterTaskDefinition", json!({"family": family, "containerDefinitions": containers}));
+    ecs("DeregisterTaskDefinition", json!({"taskDefinition": probe}));
+    organization.minutes(45);
+    let outcome = last_outcome(&organization, &image);
+    assert_eq!(outcome, Some(("Image Check Postponed".into(), "not-covered".into())));
+    organization.hours(2);
+    assert!(!organization.has(&image));
+}
+
+#[test]
 fn an_account_that_is_knowingly_uncovered_postpones_nothing() {
     let organization = Organization::new(1);
     let left_out = organization.workloads[1].clone();

@@ -577,6 +577,31 @@ fn the_digest_that_a_service_has_pinned_is_kept_after_its_tag_moved() {
 }
 
 #[test]
+fn the_digest_that_a_service_ran_stays_for_a_window_after_another_deployment_took_its_place() {
+    let scene = Scene::new(Mutability::Mutable);
+    let (old, web) = scene.old_image();
+    let service = scene.name("web");
+    scene.organization.tag(&old, "build-41");
+    scene.organization.create_service(&scene.team, &scene.region, &service, &web);
+    let other = scene.register("other", &scene.organization.by_digest(&old));
+    // A pull may be recorded a day late.
+    scene.organization.hours(72);
+    scene.deregister(&other);
+    scene.organization.hours(23);
+    // No task definition changes: the same one names what the tag means now.
+    scene.organization.push_again(&scene.repository, "v1", "other contents");
+    let input = json!({"cluster": "default", "service": service, "forceNewDeployment": true});
+    scene.organization.call(&scene.team, &scene.region, "ecs", "UpdateService", input);
+    scene.organization.hours(2);
+    scene.assert_postponed(&old, "too-early", "the end of a deployment that ran it");
+    scene.organization.hours(21);
+    assert!(scene.organization.has(&old), "23 hours after it ran last");
+    scene.organization.hours(3);
+    scene.assert_deleted(&old);
+    scene.end();
+}
+
+#[test]
 fn nothing_is_deleted_where_tags_can_move_while_a_service_that_cannot_be_asked_names_the_repository() {
     let scene = Scene::new(Mutability::Mutable);
     let (old, web) = scene.old_image();
@@ -648,6 +673,7 @@ fn scenes() -> Vec<(&'static str, fn())> {
         a_registration_in_between_postpones_the_check,
         every_tag_of_an_unused_image_goes_where_tags_cannot_move,
         the_digest_that_a_service_has_pinned_is_kept_after_its_tag_moved,
+        the_digest_that_a_service_ran_stays_for_a_window_after_another_deployment_took_its_place,
         nothing_is_deleted_where_tags_can_move_while_a_service_that_cannot_be_asked_names_the_repository,
         an_unused_image_is_deleted_where_tags_can_move_and_no_service_names_the_repository,
         an_account_that_does_not_record_postpones_every_image_that_it_may_pull,

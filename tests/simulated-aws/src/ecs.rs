@@ -282,7 +282,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         reading!(
             "ListServiceDeployments",
             revision::list_deployments,
-            ["service", "cluster", "status", "nextToken", "maxResults"]
+            ["service", "cluster", "status", "createdAt", "nextToken", "maxResults"]
         ),
         reading!("DescribeServiceDeployments", revision::describe_deployments, ["serviceDeploymentArns"]),
         reading!("DescribeServiceRevisions", revision::describe_revisions, ["serviceRevisionArns"]),

@@ -57,6 +57,7 @@ fn quiet() -> Landscape {
     Landscape {
         runners: Found::Known([].iter().collect()),
         other_users: Found::Known(vec![]),
+        unreadable: BTreeMap::new(),
         live: BTreeMap::from([(place(), Found::Known(vec![]))]),
         revisions_run: BTreeMap::new(),
     }
@@ -96,7 +97,15 @@ fn runner(resource_type: &'static str, task_definition: TaskDefinitionArn) -> Ru
 /// A service with this many live deployments of the first task definition.
 fn service_with(deployments: usize, pinned: Found<Vec<PinnedRevision>>) -> LiveService {
     let task_definitions = [(arn(1), deployments)].into();
-    LiveService { service: SERVICE_ARN.into(), task_definitions, revisions: vec!["r".into()], pinned }
+    LiveService {
+        service: SERVICE_ARN.into(),
+        task_definitions,
+        revisions: vec!["r".into()],
+        pinned,
+        deployed_by_ecs: true,
+        deployed_at: None,
+        replaced: Found::Known(vec![]),
+    }
 }
 
 fn service(pinned: Found<Vec<PinnedRevision>>) -> LiveService {
@@ -210,6 +219,35 @@ fn a_service_that_does_not_tell_its_digest_leaves_unknown_what_is_pinned_but_not
 }
 
 #[test]
+fn what_cannot_be_read_of_a_place_holds_up_only_what_it_may_pull() {
+    let elsewhere: Place = ("444444444444".parse().unwrap(), place().1);
+    let landscape = Landscape { unreadable: [(elsewhere, "no task definition".to_owned())].into(), ..quiet() };
+    assert_eq!(used(&seen(&[], &landscape).unwrap()), [0u64; 0]);
+}
+
+#[test]
+fn what_a_service_ran_counts_from_the_end_of_its_deployment() {
+    let until = Timestamp::from_second(77).unwrap();
+    let ran = |image, digest| PinnedRevision { images: vec![(image, digest)], ..pin(None) };
+    for (revision, expected) in [
+        // Whatever the tag means now.
+        (ran(reference(":v1"), Some(digest(4))), digest(4)),
+        (ran(reference(":v1"), None), digest(1)),
+        (ran(reference(&format!("@{}", digest(4))), None), digest(4)),
+    ] {
+        let service = LiveService {
+            task_definitions: BTreeMap::new(),
+            replaced: Found::Known(vec![(revision, until)]),
+            ..service(Found::Known(vec![]))
+        };
+        let landscape = Landscape { live: [(place(), Found::Known(vec![service]))].into(), ..quiet() };
+        let usage = seen(&[], &landscape).unwrap();
+        assert_eq!(usage.last_named, [(expected, until)].into());
+        assert!(usage.uses.is_empty() && usage.pinned.unwrap().is_empty(), "it runs no more");
+    }
+}
+
+#[test]
 fn whatever_was_not_seen_is_a_gap() {
     let because = || Because::new(Gap::Usage, "throttled");
     let live = |services| BTreeMap::from([(place(), services)]);
@@ -217,6 +255,7 @@ fn whatever_was_not_seen_is_a_gap() {
         Landscape { runners: Found::Missing(because()), ..quiet() },
         Landscape { other_users: Found::Missing(because()), ..quiet() },
         Landscape { live: BTreeMap::new(), ..quiet() },
+        Landscape { unreadable: [(place(), "no task definition".to_owned())].into(), ..quiet() },
         Landscape { live: live(Found::Missing(because())), ..quiet() },
         Landscape { live: live(Found::Known(vec![service(Found::Known(vec![]))])), ..quiet() },
         Landscape {
@@ -318,6 +357,7 @@ prop_compose! {
             revisions_run: (1..9)
                 .map(|number| (arn(number), Ok(RevisionImages::Named(vec![reference(":v1")]))))
                 .collect(),
+            ..quiet()
         };
         (revisions, landscape)
     }

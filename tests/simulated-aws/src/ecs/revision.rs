@@ -173,8 +173,24 @@ struct ListServiceDeployments {
     cluster: Option<String>,
     #[serde(default)]
     status: Vec<DeploymentStatus>,
+    created_at: Option<CreatedAt>,
     next_token: Option<String>,
     max_results: Option<u64>,
+}
+
+/// In epoch seconds.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CreatedAt {
+    before: Option<f64>,
+    after: Option<f64>,
+}
+
+impl CreatedAt {
+    fn includes(&self, at: Timestamp) -> bool {
+        let at = at.as_duration().as_secs_f64();
+        self.after.is_none_or(|after| after <= at) && self.before.is_none_or(|before| at <= before)
+    }
 }
 
 pub(super) fn list_deployments(world: &mut World, call: &Call, input: &Value) -> Result<Value, ServiceError> {
@@ -193,6 +209,7 @@ pub(super) fn list_deployments(world: &mut World, call: &Call, input: &Value) ->
         .iter()
         .rev()
         .filter(|it| !it.undescribable)
+        .filter(|it| input.created_at.as_ref().is_none_or(|range| range.includes(it.created_at)))
         .filter(|it| input.status.is_empty() || input.status.contains(&it.status))
         .collect();
     let (these, next) = page(&all, input.next_token.as_deref(), page_size(input.max_results, 20)?, INVALID)?;
