@@ -27,6 +27,8 @@ pub struct Message {
     pub id: String,
     /// What it says.
     pub envelope: Envelope,
+    /// How often the queue has handed it over, this time included (`ApproximateReceiveCount`).
+    pub deliveries: u32,
 }
 
 /// The messages of a batch that are to be delivered again.
@@ -40,8 +42,11 @@ impl Batch {
         for record in event.records {
             // SQS always gives an id. Without one the answer is invalid, which makes Lambda return the whole batch.
             let id = record.message_id.unwrap_or_default();
+            let count = record.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok());
+            // SQS always gives it. Without it nobody knows that this is the first time.
+            let deliveries = count.unwrap_or(u32::MAX);
             match Envelope::read(record.body.as_deref().unwrap_or_default()) {
-                Ok(envelope) => batch.messages.push(Message { id, envelope }),
+                Ok(envelope) => batch.messages.push(Message { id, envelope, deliveries }),
                 Err(error) => batch.failures.add(&id, &error),
             }
         }
@@ -81,12 +86,14 @@ mod tests {
         });
         let event: SqsEvent = serde_json::from_value(serde_json::json!({"Records": [
             {"messageId": "broken", "body": "{"},
-            {"messageId": "good", "body": good.to_string()},
+            {"messageId": "good", "body": good.to_string(), "attributes": {"ApproximateReceiveCount": "2"}},
+            {"messageId": "uncounted", "body": good.to_string()},
             {"messageId": "empty"},
         ]}))
         .unwrap();
         let batch = Batch::read(event);
-        assert_eq!(batch.messages.iter().map(|m| m.id.as_str()).collect::<Vec<_>>(), ["good"]);
+        let read: Vec<_> = batch.messages.iter().map(|m| (m.id.as_str(), m.deliveries)).collect();
+        assert_eq!(read, [("good", 2), ("uncounted", u32::MAX)]);
         let response = serde_json::to_value(batch.failures.into_response()).unwrap();
         let failed = serde_json::json!([{"itemIdentifier": "broken"}, {"itemIdentifier": "empty"}]);
         assert_eq!(response["batchItemFailures"], failed);

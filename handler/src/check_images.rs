@@ -764,7 +764,7 @@ fn due(envelope: &Envelope, now: Timestamp) -> Result<Vec<CheckDue>, Refused> {
 
 /// Adds a check to the request of its EcrCleanup.
 fn add(requests: &mut Vec<Request>, message: &Message, due: CheckDue, fresh: bool) {
-    let Message { id, envelope: Envelope { settings, event } } = message;
+    let Message { id, envelope: Envelope { settings, event }, .. } = message;
     let at = requests.iter().position(|request| request.settings == *settings).unwrap_or_else(|| {
         requests.push(Request { settings: settings.clone(), repositories: BTreeMap::new() });
         requests.len() - 1

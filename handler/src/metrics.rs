@@ -91,12 +91,20 @@ metrics! {
     SweptBytes: Bytes,
     /// Those of them that something uses.
     SweptImagesInUse: Count,
+    /// The size of those that something uses.
+    SweptBytesInUse: Bytes,
     /// Those of them that a rule keeps.
     SweptImagesKept: Count,
+    /// The size of those that a rule keeps.
+    SweptBytesKept: Bytes,
     /// Those of them that are checked now.
     SweptImagesToCheck: Count,
     /// The size of those that are checked now: what there is to gain at most.
     SweptBytesToCheck: Bytes,
+    /// Repositories that a sweep could not look at, or not have checked, at least in part.
+    RepositoriesNotSwept: Count,
+    /// Sweeps that failed too often and were given up, and regions whose repositories a sweep could not list.
+    SweepsUnfinished: Count,
     /// Requests of CloudFormation that were answered with a failure.
     ProviderFailures: Count,
     /// Stack set operations that were still running when CloudFormation had to be answered.

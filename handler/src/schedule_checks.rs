@@ -159,7 +159,7 @@ impl ScheduleChecks {
 /// What the messages ask for, per EcrCleanup (with the settings that each message carries) and repository.
 fn requests(messages: &[Message], now: Timestamp, failures: &mut Failures) -> Vec<Request> {
     let mut requests: Vec<Request> = Vec::new();
-    for Message { id, envelope } in messages {
+    for Message { id, envelope, .. } in messages {
         let (settings, event) = (&envelope.settings, &envelope.event);
         let ignore = |reason: &dyn std::fmt::Display| {
             Decision { event_id: Some(&event.id), ..Decision::new(&settings.names, "ignore", "ignored", reason) }.log();

@@ -7,16 +7,19 @@
 //! A recurring schedule publishes `Sweep Due`. The hub's repositories are listed, those that take part are looked at one by
 //! one in the order of their names: all their images, with the evidence that they share (who names them, over everything that
 //! is aggregated). Images that it shows as used, or that a rule keeps, cause nothing; the others are checked, together, at
-//! once, by the same `check-images` as all others. Each repository is reported as an event, a log line and metrics.
+//! once, by the same `check-images` as all others. Each repository, with images or without, is reported as an event, a log line
+//! and metrics.
 //!
 //! # Guarantees
 //! - Nothing is decided about deletion: coverage, live deployments, pinned digests and pullers are not even looked up, and
 //!   without them no [`super::check_images::verdict::Deletion`] can be made.
 //! - Work that outlasts an invocation goes on in the next, after the last repository that was finished. Two sweeps at once
 //!   have the same images checked twice, which does no harm.
-//! - What fails for one repository is told and does not hold up the others: the next sweep looks at it again. What fails for
-//!   all of them has the message delivered again.
-//! - A message older than 15 minutes may carry old settings: it is scheduled afresh and nothing else.
+//! - What fails for one repository, or for all of a region, is told and does not hold up the others: the next sweep looks at
+//!   them again. What fails for all of them has the message delivered again.
+//! - A message older than 15 minutes may carry old settings: it is scheduled afresh and nothing else. That is how a sweep that
+//!   failed begins again, from where it stood. After three failures in a row the rest is told as unfinished and left to the
+//!   next sweep, so that attempts do not add up.
 //!
 //! # Why these calls
 //! One call tells a repository's tags, one for each thousand of its images describes them, and one has its candidates
@@ -42,7 +45,7 @@ use futures::StreamExt as _;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use self::report::Swept;
+use self::report::{Swept, Unswept};
 use crate::batch::{Batch, Message};
 use crate::causes::Causes;
 use crate::check_images::aggregator::Aggregator;
@@ -72,6 +75,9 @@ const WORK_FOR: SignedDuration = SignedDuration::from_mins(10);
 /// `PutEvents` takes ten entries a call.
 const EVENTS_PER_CALL: usize = 10;
 
+/// After so many failures in a row a sweep leaves the rest to the next one.
+const MOST_FAILURES: u32 = 3;
+
 /// So many repositories are asked for their tags at a time.
 const PARALLEL: usize = 8;
 
@@ -90,6 +96,13 @@ struct SweepDue {
     /// The last repository that an invocation before finished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     after: Option<Repository>,
+    /// How often in a row it has failed since.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    failures: u32,
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// Why a message asks for nothing.
@@ -110,12 +123,12 @@ enum Unfinished {
     Evidence(Because),
     #[error("the sweep cannot go on later")]
     GoOn(#[source] ScheduleError),
-    #[error("what was swept could not be told")]
+    #[error("what was swept, or was not, could not be told")]
     Report(#[source] PublishError),
 }
 
-/// A repository that takes part, or whose tag cannot be read.
-type Candidates = Vec<(Repository, Participation)>;
+/// Repositories that take part, or whose tags could not be had.
+type Candidates = Vec<(Repository, Result<Participation, Because>)>;
 
 impl Sweep {
     /// The function, calling AWS through `clients` and telling the time by `clock`.
@@ -131,7 +144,7 @@ impl Sweep {
     /// Handles one batch and answers which of its messages are to be delivered again.
     pub async fn handle(&self, event: SqsEvent) -> SqsBatchResponse {
         let Batch { messages, mut failures } = Batch::read(event);
-        for Message { id, envelope } in messages {
+        for Message { id, envelope, deliveries } in messages {
             let due = match due(&envelope) {
                 Ok(due) => due,
                 Err(refused) => {
@@ -143,7 +156,7 @@ impl Sweep {
             let swept = if envelope.is_fresh(self.clock.now()) {
                 self.sweep(settings, due).await
             } else {
-                self.go_on(settings, &due).await
+                self.begin_again(settings, due, deliveries).await
             };
             if let Err(error) = swept {
                 failures.add(&id, &error);
@@ -155,7 +168,7 @@ impl Sweep {
     /// Sweeps the repositories after `due.after`, as far as the time allows.
     async fn sweep(&self, settings: &Settings, due: SweepDue) -> Result<(), Unfinished> {
         let begin = self.clock.now();
-        let repositories = self.taking_part(settings, due.after.as_ref()).await.map_err(Unfinished::Evidence)?;
+        let repositories = self.taking_part(settings, due.after.as_ref()).await?;
         tracing::info!(ecr_cleanup = %settings.names, outcome = "sweep begun", repositories = repositories.len());
         if repositories.is_empty() {
             return Ok(());
@@ -165,27 +178,45 @@ impl Sweep {
         let mut events = Vec::new();
         let mut rest = repositories.iter().peekable();
         while let Some((repository, participation)) = rest.next() {
-            let swept = match self.repository(settings, &aggregator, &seen, repository, participation).await {
-                Ok(Some(swept)) => swept,
-                Ok(None) => continue,
-                Err(because) => Swept::unknown(because),
+            let swept = match participation {
+                Ok(participation) => self.repository(settings, &aggregator, &seen, repository, participation).await,
+                Err(because) => Err(because.clone()),
             };
+            let swept = swept.unwrap_or_else(Swept::unknown);
             swept.log(settings, repository);
             for line in swept.metrics(settings, repository, self.clock.now()) {
                 self.metrics.report(&line);
             }
-            events.push(swept.event(settings, repository, participation));
+            events.push(swept.event(settings, repository, participation.as_ref().ok()));
             let interrupted = rest.peek().is_some() && self.clock.now().duration_since(begin) >= WORK_FOR;
             if events.len() == EVENTS_PER_CALL || interrupted || rest.peek().is_none() {
                 outcome::publish(self.clients.eventbridge(), settings, &events).await.map_err(Unfinished::Report)?;
                 events.clear();
             }
             if interrupted {
-                return self.go_on(settings, &SweepDue { after: Some(repository.clone()) }).await;
+                return self.go_on(settings, &SweepDue { after: Some(repository.clone()), failures: 0 }).await;
             }
         }
-        // The last repositories may be gone.
-        outcome::publish(self.clients.eventbridge(), settings, &events).await.map_err(Unfinished::Report)
+        Ok(())
+    }
+
+    /// Has a sweep whose message is too old begin again, with the settings that will be in force, unless it failed too often.
+    async fn begin_again(&self, settings: &Settings, due: SweepDue, deliveries: u32) -> Result<(), Unfinished> {
+        // A message that comes for the first time has not failed: it has waited for its turn.
+        let failures = due.failures.saturating_add(u32::from(deliveries > 1));
+        if failures < MOST_FAILURES {
+            return self.go_on(settings, &SweepDue { failures, ..due }).await;
+        }
+        let reason = format!("it failed {failures} times in a row; the log says why");
+        self.leave(settings, &Unswept { region: None, after: due.after.as_ref(), reason: &reason }).await
+    }
+
+    /// Tells that something is left to the next sweep.
+    async fn leave(&self, settings: &Settings, unswept: &Unswept<'_>) -> Result<(), Unfinished> {
+        unswept.log(settings);
+        self.metrics.report(&unswept.metric(settings, self.clock.now()));
+        let event = unswept.event(settings);
+        outcome::publish(self.clients.eventbridge(), settings, &[event]).await.map_err(Unfinished::Report)
     }
 
     /// Has the sweep go on from `due` in an invocation of its own.
@@ -199,8 +230,9 @@ impl Sweep {
         Ok(())
     }
 
-    /// The hub's repositories after `after` that take part, in the order of regions and names.
-    async fn taking_part(&self, settings: &Settings, after: Option<&Repository>) -> Result<Candidates, Because> {
+    /// The hub's repositories after `after` that take part, in the order of regions and names. A region that does not answer is
+    /// left to the next sweep.
+    async fn taking_part(&self, settings: &Settings, after: Option<&Repository>) -> Result<Candidates, Unfinished> {
         let mut candidates = Candidates::new();
         for region in &settings.regions {
             let registry = Registry { account: settings.hub.account.clone(), region: region.clone() };
@@ -208,7 +240,13 @@ impl Sweep {
                 continue;
             }
             let ecr = self.clients.ecr(region);
-            let names = listing::repositories(&ecr, &registry).await?;
+            let names = match listing::repositories(&ecr, &registry).await {
+                Ok(names) => names,
+                Err(Because { text, .. }) => {
+                    self.leave(settings, &Unswept { region: Some(region), after: None, reason: &text }).await?;
+                    continue;
+                }
+            };
             let repositories = names.into_iter().map(|name| Repository { registry: registry.clone(), name });
             let asked = repositories
                 .filter(|repository| after.is_none_or(|after| repository > after))
@@ -217,11 +255,10 @@ impl Sweep {
             while let Some((answer, repository)) = asked.next().await {
                 match answer {
                     Ok(Some(Participation::Out) | None) => {}
-                    Ok(Some(participation)) => candidates.push((repository, participation)),
-                    // The next sweep asks again.
+                    Ok(Some(participation)) => candidates.push((repository, Ok(participation))),
                     Err(error) => {
                         let because = Because::new(Gap::Repository, Causes(&error).to_string());
-                        Swept::unknown(because).log(settings, &repository);
+                        candidates.push((repository, Err(because)));
                     }
                 }
             }
@@ -229,7 +266,7 @@ impl Sweep {
         Ok(candidates)
     }
 
-    /// Looks at one repository and has its candidates checked; nothing if it is gone.
+    /// Looks at one repository and has its candidates checked. One that is gone has no images.
     async fn repository(
         &self,
         settings: &Settings,
@@ -237,11 +274,11 @@ impl Sweep {
         seen: &naming::Seen,
         repository: &Repository,
         participation: &Participation,
-    ) -> Result<Option<Swept>, Because> {
+    ) -> Result<Swept, Because> {
         let ecr = self.clients.ecr(&repository.registry.region);
         let images = registry::images(&ecr, repository).await?;
         if images.is_empty() {
-            return Ok(None);
+            return Ok(Swept::default());
         }
         let children = registry::children(&ecr, repository, &images).await?;
         let revisions = seen.revisions(aggregator, settings, repository).await;
@@ -255,7 +292,7 @@ impl Sweep {
                 swept.add_gap(Because::new(Gap::Schedules, Causes(&error).to_string()));
             }
         }
-        Ok(Some(swept))
+        Ok(swept)
     }
 }
 

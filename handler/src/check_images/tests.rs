@@ -77,7 +77,7 @@ fn checks_of_one_image_become_one_that_knows_the_latest_of_all() {
             message["event"]["time"] = json!(fired);
         });
         let [due] = &due(&envelope, now).unwrap()[..] else { panic!("one image") };
-        let message = Message { id: message.into(), envelope: envelope.clone() };
+        let message = Message { id: message.into(), envelope: envelope.clone(), deliveries: 1 };
         add(&mut requests, &message, due.clone(), fresh);
     }
     let [request] = &requests[..] else { panic!("{requests:?}") };

@@ -21,7 +21,7 @@ fn message(id: &str, name: &str, region: &str, event: Value) -> Message {
         "cleanup": cleanup,
         "event": event,
     });
-    Message { id: id.to_owned(), envelope: Envelope::read(&body.to_string()).unwrap() }
+    Message { id: id.to_owned(), envelope: Envelope::read(&body.to_string()).unwrap(), deliveries: 1 }
 }
 
 fn at(mut event: Value, time: &str) -> Value {

@@ -1,5 +1,5 @@
-//! What a sweep found in a repository, told to everyone: an event on the EcrCleanup's bus, a log line and metrics, so that it
-//! can be seen what there is to gain before anything is deleted.
+//! What a sweep found in a repository, or could not look at, told to everyone: an event on the EcrCleanup's bus, a log line and
+//! metrics, so that it can be seen what there is to gain before anything is deleted.
 
 use std::collections::BTreeMap;
 
@@ -11,11 +11,15 @@ use crate::check_images::policy::Policy;
 use crate::check_images::verdict::{KeepReason, Prospect};
 use crate::metrics::{Line, Metric};
 use crate::names::Names;
+use crate::region::Region;
 use crate::repository::Repository;
 use crate::settings::Settings;
 
 /// `detail-type` of the event.
 const REPOSITORY_SWEPT: &str = "Repository Swept";
+
+/// `detail-type` of the event about what is left to the next sweep.
+const SWEEP_UNFINISHED: &str = "Sweep Unfinished";
 
 /// Images and their bytes, as ECR counts them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -27,8 +31,11 @@ pub(super) struct Amount {
 
 impl Amount {
     fn add(&mut self, bytes: u64) {
-        self.images += 1;
-        self.bytes += bytes;
+        *self = self.and(Self { images: 1, bytes });
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self { images: self.images + other.images, bytes: self.bytes + other.bytes }
     }
 }
 
@@ -81,16 +88,21 @@ impl Swept {
         false
     }
 
+    /// Those that any rule keeps.
+    fn all_kept(&self) -> Amount {
+        self.kept.values().fold(Amount::default(), |sum, amount| sum.and(*amount))
+    }
+
     /// The event, as detail-type and detail.
     pub(super) fn event(
         &self,
         settings: &Settings,
         repository: &Repository,
-        participation: &Participation,
+        participation: Option<&Participation>,
     ) -> (&'static str, String) {
         let policy = Policy::of(settings);
         let dry_run = match participation {
-            Participation::In(own) => policy.with(own).dry_run(),
+            Some(Participation::In(own)) => policy.with(own).dry_run(),
             _ => policy.dry_run(),
         };
         let detail = Detail {
@@ -112,13 +124,17 @@ impl Swept {
     /// The metrics: a line of them all, and one for each reason to keep images.
     pub(super) fn metrics(&self, settings: &Settings, repository: &Repository, now: Timestamp) -> Vec<Line> {
         let about = |line: Line| line.about("Repository", repository.to_string());
+        let kept = self.all_kept();
         let total = about(Line::of(&settings.names, now))
             .count(Metric::SweptImages, self.total.images)
             .count(Metric::SweptBytes, self.total.bytes)
             .count(Metric::SweptImagesInUse, self.in_use.images)
-            .count(Metric::SweptImagesKept, self.kept.values().map(|amount| amount.images).sum())
+            .count(Metric::SweptBytesInUse, self.in_use.bytes)
+            .count(Metric::SweptImagesKept, kept.images)
+            .count(Metric::SweptBytesKept, kept.bytes)
             .count(Metric::SweptImagesToCheck, self.to_be_checked.images)
-            .count(Metric::SweptBytesToCheck, self.to_be_checked.bytes);
+            .count(Metric::SweptBytesToCheck, self.to_be_checked.bytes)
+            .count(Metric::RepositoriesNotSwept, u64::from(self.gap.is_some()));
         let reasons = self.kept.iter().map(|(reason, amount)| {
             about(Line::because(&settings.names, reason, now)).count(Metric::SweptImagesKept, amount.images)
         });
@@ -127,7 +143,8 @@ impl Swept {
 
     /// The log line.
     pub(super) fn log(&self, settings: &Settings, repository: &Repository) {
-        let kept: u64 = self.kept.values().map(|amount| amount.images).sum();
+        let kept = self.all_kept();
+        let by_rule = self.kept.iter().map(|(rule, amount)| format!("{rule}: {}", amount.images)).collect::<Vec<_>>();
         tracing::info!(
             ecr_cleanup = %settings.names,
             repository = %repository,
@@ -135,7 +152,10 @@ impl Swept {
             images = self.total.images,
             bytes = self.total.bytes,
             in_use = self.in_use.images,
-            kept,
+            bytes_in_use = self.in_use.bytes,
+            kept = kept.images,
+            bytes_kept = kept.bytes,
+            kept_by = (!by_rule.is_empty()).then(|| by_rule.join(", ")),
             too_early = self.too_early.images,
             to_be_checked = self.to_be_checked.images,
             bytes_to_be_checked = self.to_be_checked.bytes,
@@ -146,7 +166,52 @@ impl Swept {
     }
 }
 
-/// `detail` of the event.
+/// Repositories that a sweep did not look at, and why: those of a region, or all after one.
+#[derive(Debug)]
+pub(super) struct Unswept<'a> {
+    pub(super) region: Option<&'a Region>,
+    pub(super) after: Option<&'a Repository>,
+    pub(super) reason: &'a str,
+}
+
+impl Unswept<'_> {
+    /// The event, as detail-type and detail.
+    pub(super) fn event(&self, settings: &Settings) -> (&'static str, String) {
+        let Self { region, after, reason } = *self;
+        let detail = UnfinishedDetail { cleanup: &settings.names, region, after, reason };
+        (SWEEP_UNFINISHED, serde_json::json!(detail).to_string())
+    }
+
+    /// The metric.
+    pub(super) fn metric(&self, settings: &Settings, now: Timestamp) -> Line {
+        Line::of(&settings.names, now).count(Metric::SweepsUnfinished, 1)
+    }
+
+    /// The log line.
+    pub(super) fn log(&self, settings: &Settings) {
+        tracing::error!(
+            ecr_cleanup = %settings.names,
+            outcome = SWEEP_UNFINISHED,
+            region = self.region.map(display),
+            after = self.after.map(display),
+            reason = self.reason,
+        );
+    }
+}
+
+/// `detail` of the event about what is left.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct UnfinishedDetail<'a> {
+    cleanup: &'a Names,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    region: Option<&'a Region>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after: Option<&'a Repository>,
+    reason: &'a str,
+}
+
+/// `detail` of the event about a repository.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Detail<'a> {

@@ -124,10 +124,11 @@ fn an_unused_image_is_counted_from_its_schedule_to_its_deletion() {
 #[test]
 fn a_sweep_counts_what_it_sees_what_it_leaves_and_what_there_is_to_gain() {
     let (organization, _) = installed();
+    update(&organization, "KeepTagPatterns: ['release-*']");
     let (team, region) = (&organization.workloads[0], &organization.regions[1]);
-    let (used, unused) = (organization.push("app", "v1"), organization.push("app", "v2"));
+    let [used, unused, kept] = ["v1", "v2", "release-1"].map(|tag| organization.push("app", tag));
     organization.register(team, region, "web", &organization.by_tag("app", "v1"));
-    let (used, unused) = (size_of(&organization, &used), size_of(&organization, &unused));
+    let [used, unused, kept] = [used, unused, kept].map(|image| size_of(&organization, &image));
     organization.take_metrics();
     // Two weeks after its push an image that was never deployed is checked.
     organization.hours(24 * 15 + 1);
@@ -135,11 +136,47 @@ fn a_sweep_counts_what_it_sees_what_it_leaves_and_what_there_is_to_gain() {
     let values = reported(&lines);
     let sweeps = values["SweptImages"].len() as u64;
     assert!((14..=17).contains(&sweeps), "{values:?}");
-    assert!(values["SweptImages"][..14].iter().all(|images| *images == 2), "{values:?}");
-    assert!(values["SweptBytes"][..14].iter().all(|bytes| *bytes == used + unused), "{values:?}");
-    assert_eq!(sum(&values, "SweptImagesInUse"), sweeps, "{values:?}");
+    assert!(values["SweptImages"][..14].iter().all(|images| *images == 3), "{values:?}");
+    assert!(values["SweptBytes"][..14].iter().all(|bytes| *bytes == used + unused + kept), "{values:?}");
+    for (images, bytes, of_each) in
+        [("SweptImagesInUse", "SweptBytesInUse", used), ("SweptImagesKept", "SweptBytesKept", kept)]
+    {
+        assert_eq!((sum(&values, images), sum(&values, bytes)), (sweeps, sweeps * of_each), "{values:?}");
+    }
+    assert_eq!(sum(&values, "SweptImagesKept tag-protected"), sweeps, "{values:?}");
     assert_eq!((sum(&values, "SweptImagesToCheck"), sum(&values, "SweptBytesToCheck")), (1, unused), "{values:?}");
     assert_eq!(sum(&values, "BytesReclaimed"), unused, "{values:?}");
+}
+
+#[test]
+fn a_sweep_leaves_one_log_line_for_a_repository_with_what_keeps_its_images() {
+    let (organization, _) = installed();
+    update(&organization, "KeepTagPatterns: ['release-*']");
+    let (team, region) = (&organization.workloads[0], &organization.regions[1]);
+    let images = ["v1", "release-1", "release-2"].map(|tag| organization.push("app", tag));
+    organization.register(team, region, "web", &organization.by_tag("app", "v1"));
+    let [used, first, second] = images.map(|image| size_of(&organization, &image));
+    organization.hours(5);
+    let log = log_of(|| organization.hours(20));
+    let swept: Vec<_> = log.iter().filter(|line| line["outcome"] == "Repository Swept").collect();
+    assert_eq!(swept.len(), 1, "{log:#?}");
+    let told =
+        ["repository", "images", "bytes", "in_use", "bytes_in_use", "kept", "bytes_kept", "kept_by", "to_be_checked"];
+    let told = told.map(|field| swept[0][field].clone());
+    assert_eq!(
+        json!(told),
+        json!([
+            "111111111111/eu-west-1/app",
+            3,
+            used + first + second,
+            1,
+            used,
+            2,
+            first + second,
+            "tag-protected: 2",
+            0
+        ]),
+    );
 }
 
 #[test]
@@ -392,6 +429,7 @@ fn every_queue_of_dead_letters_every_function_and_every_trouble_has_an_alarm() {
         Metric::UncoveredAccounts,
         Metric::ChecksPostponedRepeatedly,
         Metric::ProviderFailures,
+        Metric::SweepsUnfinished,
     ] {
         needed.insert((NAMESPACE.to_owned(), metric.name().to_owned(), BTreeMap::new()));
     }
@@ -425,6 +463,7 @@ fn the_readme_names_every_alarm_every_metric_and_every_log_field() {
     let readme = include_str!("../../../README.md");
     let organization = hub(None);
     let alarms = listed(&organization, "monitoring", "DescribeAlarms", "MetricAlarms");
+    assert!(alarms.len() >= 10, "{alarms:#?}");
     let alarms = alarms.iter().filter_map(|alarm| alarm["AlarmName"].as_str());
     let metrics = Metric::ALL.iter().map(|metric| metric.name());
     let fields = ["ecr_cleanup", "repository", "digest", "verdict", "outcome", "reason_code", "reason", "next_check"];
@@ -437,7 +476,9 @@ fn the_readme_names_every_alarm_every_metric_and_every_log_field() {
 fn alarms_tell_the_topic_that_is_given() {
     let topic = "arn:aws:sns:eu-west-1:111111111111:on-call";
     let organization = hub(Some(topic));
-    for alarm in listed(&organization, "monitoring", "DescribeAlarms", "MetricAlarms") {
+    let alarms = listed(&organization, "monitoring", "DescribeAlarms", "MetricAlarms");
+    assert!(alarms.len() >= 10, "{alarms:#?}");
+    for alarm in alarms {
         assert_eq!(alarm["AlarmActions"], json!([topic]), "{alarm:#}");
         assert_eq!(alarm["OKActions"], json!([topic]), "{alarm:#}");
     }

@@ -4,7 +4,7 @@ use end_to_end::{CLEANUP_STACK, Installation, Mutability, Organization, Pushed, 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use simulated_aws::ecr::{push_image, push_index, push_referrer};
-use simulated_aws::{AccountId, CallRecord, DeliveryFaults, Fault, Region};
+use simulated_aws::{AccountId, CallRecord, CallSummary, DeliveryFaults, Fault, Region};
 
 /// The example for accounts as shipped.
 const EXAMPLE: &str = include_str!("../../../examples/accounts.yaml");
@@ -58,16 +58,43 @@ fn unheard_of(organization: &Organization, tag: &str) -> Pushed {
     image
 }
 
-/// What sweeps told of a repository, oldest first.
-fn reports(organization: &Organization, repository: &str) -> Vec<Value> {
+/// The details of the events of a type, oldest first.
+fn events(organization: &Organization, detail_type: &str) -> Vec<Value> {
     let world = organization.aws.world();
     let entries = world.calls().iter().filter(|call| call.operation == "PutEvents" && call.outcome.is_ok());
     entries
         .flat_map(|call| call.input["Entries"].as_array().cloned().unwrap_or_default())
-        .filter(|entry| entry["DetailType"] == "Repository Swept")
+        .filter(|entry| entry["DetailType"] == detail_type)
         .map(|entry| serde_json::from_str::<Value>(entry["Detail"].as_str().expect("text")).expect("JSON"))
-        .filter(|detail| detail["repository"]["name"] == repository)
         .collect()
+}
+
+/// What sweeps told of a repository, oldest first.
+fn reports(organization: &Organization, repository: &str) -> Vec<Value> {
+    let mut reports = events(organization, "Repository Swept");
+    reports.retain(|detail| detail["repository"]["name"] == repository);
+    reports
+}
+
+/// How often the sweep called an operation.
+fn calls_by_sweep(organization: &Organization, operation: &str) -> usize {
+    let world = organization.aws.world();
+    let by_sweep = |call: &&CallRecord| call.principal.arn().contains("role/ecr-cleanup-sweep");
+    world.calls().iter().filter(by_sweep).filter(|call| call.operation == operation).count()
+}
+
+/// The sum of a metric over all EcrCleanups, since the last time that metrics were taken.
+fn metric(organization: &Organization, name: &str) -> u64 {
+    let lines = organization.take_metrics();
+    lines.iter().filter(|line| line["Reason"].is_null()).filter_map(|line| line[name].as_u64()).sum()
+}
+
+/// From now on calls of the sweep may fail, until the fault plans are cleared.
+fn trouble_sweep(organization: &Organization, fault: impl Fn(&CallSummary) -> Option<Fault> + Send + 'static) {
+    organization.aws.world().add_fault_plan(move |call| {
+        let by_sweep = call.principal.arn().contains("role/ecr-cleanup-sweep");
+        if by_sweep { fault(call) } else { None }
+    });
 }
 
 /// Neither IAM nor the simulation refused anything, and no message is dead.
@@ -225,7 +252,7 @@ fn what_a_deletion_that_was_cut_short_left_behind_is_finished() {
     let web = organization.register(team, region, "web", &organization.by_tag("app", "v1"));
     organization.hours(48);
     organization.deregister(team, region, &web);
-    // The function dies after the index and before its children, and so does every later delivery of its message.
+    // The function dies after the index and before its children. What it left is checked an hour later.
     let mut deletions = 0;
     organization.aws.world().add_fault_plan(move |call| {
         if call.operation != "BatchDeleteImage" {
@@ -234,8 +261,12 @@ fn what_a_deletion_that_was_cut_short_left_behind_is_finished() {
         deletions += 1;
         (deletions == 2).then_some(Fault::CrashBefore)
     });
-    organization.hours(25);
-    assert!(!organization.has(&pushed(&index)));
+    organization.hours(24);
+    while organization.has(&pushed(&index)) {
+        organization.minutes(1);
+    }
+    organization.minutes(5);
+    assert!(parts.iter().all(|part| organization.has(&pushed(part))), "the function died before the second deletion");
     organization.hours(2);
     for part in &parts {
         assert!(!organization.has(&pushed(part)), "{part} belonged to the index");
@@ -325,6 +356,139 @@ fn a_sweep_that_outlasts_its_invocation_goes_on_after_the_last_repository_that_i
     for n in 0..200 {
         assert_eq!(reports(&organization, &format!("team-{n:03}")).len(), 1, "team-{n:03} was swept once");
     }
+    let world = organization.aws.world();
+    let continuations = world.calls().iter().filter(|call| {
+        let name = call.input["Name"].as_str().unwrap_or_default();
+        call.operation == "CreateSchedule" && name.starts_with("sweep-") && call.outcome.is_ok()
+    });
+    assert!(continuations.count() >= 1, "it outlasted its invocation");
+    drop(world);
+    assert_healthy(&organization);
+}
+
+#[test]
+fn a_sweep_that_keeps_failing_is_given_up_for_the_next_one_and_told() {
+    let throttled: fn(&CallSummary) -> Option<Fault> =
+        |call| (call.operation == "SelectAggregateResourceConfig").then_some(Fault::Throttle);
+    let killed: fn(&CallSummary) -> Option<Fault> =
+        |call| (call.operation == "DescribeImages").then_some(Fault::CrashBefore);
+    for fault in [throttled, killed] {
+        a_sweep_that_keeps_failing_is_given_up(fault);
+    }
+}
+
+fn a_sweep_that_keeps_failing_is_given_up(fault: fn(&CallSummary) -> Option<Fault>) {
+    let organization = organization();
+    install(&organization, "");
+    organization.repository("app", Mutability::Immutable);
+    let image = organization.push("app", "ci-1");
+    organization.hours(24 * 14);
+    organization.take_metrics();
+    organization.aws.world().clear_calls();
+    trouble_sweep(&organization, fault);
+    organization.hours(24 * 5);
+    let given_up = events(&organization, "Sweep Unfinished");
+    assert!((4..=5).contains(&given_up.len()), "each day's once: {given_up:#?}");
+    assert_eq!(metric(&organization, "SweepsUnfinished"), given_up.len() as u64);
+    assert!(given_up[0]["reason"].as_str().is_some_and(|reason| reason.contains("3 times")), "{given_up:#?}");
+    let attempts = calls_by_sweep(&organization, "DescribeRepositories");
+    assert!((12..=15).contains(&attempts), "three for each day: {attempts}");
+    assert!(organization.has(&image), "nobody had it checked");
+    organization.aws.world().clear_fault_plans();
+    organization.hours(25);
+    assert!(!organization.has(&image));
+    assert_healthy(&organization);
+}
+
+#[test]
+fn a_sweep_that_waits_for_its_turn_is_not_given_up() {
+    let organization = organization();
+    install(&organization, "");
+    organization.repository("app", Mutability::Immutable);
+    let mapping = |enabled: bool| {
+        let call =
+            |operation, input| organization.call(&organization.hub, organization.home(), "lambda", operation, input);
+        let mappings = call("ListEventSourceMappings", json!({"FunctionName": "ecr-cleanup-sweep"}));
+        let id = &mappings["EventSourceMappings"][0]["UUID"];
+        call("UpdateEventSourceMapping", json!({"UUID": id, "Enabled": enabled}));
+    };
+    mapping(false);
+    organization.hours(7);
+    for _ in 0..5 {
+        // Scheduled afresh, and late again.
+        mapping(true);
+        organization.minutes(1);
+        mapping(false);
+        organization.minutes(30);
+        assert_eq!(reports(&organization, "app"), [] as [Value; 0]);
+    }
+    mapping(true);
+    organization.minutes(10);
+    assert_eq!(reports(&organization, "app").len(), 1);
+    assert_eq!(events(&organization, "Sweep Unfinished"), [] as [Value; 0]);
+    assert_healthy(&organization);
+}
+
+#[test]
+fn a_region_whose_registry_does_not_answer_is_told_and_holds_up_no_other() {
+    let organization = Organization::of_size(1, 1, 2);
+    install(&organization, "");
+    organization.repository("app", Mutability::Immutable);
+    let input = json!({"repositoryName": "far", "tags": [{"Key": "ecr-cleanup", "Value": "enabled"}]});
+    organization.call(&organization.hub, &organization.regions[1], "ecr", "CreateRepository", input);
+    organization.take_metrics();
+    // The first, before which nothing is swept.
+    trouble_sweep(&organization, |call| {
+        let first = call.operation == "DescribeRepositories" && call.region.as_str() == "eu-west-1";
+        first.then_some(Fault::Throttle)
+    });
+    organization.hours(7);
+    let unfinished = events(&organization, "Sweep Unfinished");
+    assert_eq!(unfinished.len(), 1, "{unfinished:#?}");
+    assert_eq!(unfinished[0]["region"], "eu-west-1", "{unfinished:#?}");
+    let reason = unfinished[0]["reason"].as_str().unwrap_or_default();
+    assert!(reason.contains("ecr:DescribeRepositories"), "{unfinished:#?}");
+    assert_eq!(metric(&organization, "SweepsUnfinished"), 1);
+    assert_eq!((reports(&organization, "app").len(), reports(&organization, "far").len()), (0, 1));
+    organization.aws.world().clear_fault_plans();
+    organization.hours(24);
+    assert_eq!((reports(&organization, "app").len(), reports(&organization, "far").len()), (1, 2));
+    assert_healthy(&organization);
+}
+
+#[test]
+fn a_repository_whose_tags_cannot_be_had_is_told_and_holds_up_no_other() {
+    let organization = organization();
+    install(&organization, "");
+    for name in ["app", "web"] {
+        organization.repository(name, Mutability::Immutable);
+        organization.push(name, "v1");
+    }
+    organization.take_metrics();
+    trouble_sweep(&organization, |call| {
+        let arn = call.input["resourceArn"].as_str().unwrap_or_default();
+        let app = call.operation == "ListTagsForResource" && arn.ends_with("repository/app");
+        app.then_some(Fault::Throttle)
+    });
+    organization.hours(7);
+    let report = reports(&organization, "app").pop().expect("a report");
+    assert_eq!((&report["total"]["images"], &report["reasonCode"]), (&json!(0), &json!("repository-unreadable")));
+    let reason = report["reason"].as_str().unwrap_or_default();
+    assert!(reason.contains("ecr:ListTagsForResource"), "{report:#}");
+    assert_eq!(reports(&organization, "web").pop().expect("a report")["total"]["images"], 1);
+    assert_eq!(metric(&organization, "RepositoriesNotSwept"), 1);
+    assert_healthy(&organization);
+}
+
+#[test]
+fn a_repository_without_images_is_told() {
+    let organization = organization();
+    install(&organization, "");
+    organization.repository("app", Mutability::Immutable);
+    organization.hours(7);
+    let report = reports(&organization, "app").pop().expect("a report");
+    assert_eq!(report["total"], json!({"images": 0, "bytes": 0}), "{report:#}");
+    assert!(report["reason"].is_null(), "{report:#}");
     assert_healthy(&organization);
 }
 
