@@ -22,12 +22,21 @@
 //!   next sweep, so that attempts do not add up.
 //!
 //! # Why these calls
-//! One call tells a repository's tags, one for each thousand of its images describes them, and one has its candidates
-//! checked. What names images is asked for everything at once, as long as that takes no more pages than asking for each
-//! repository would; a small organization takes a single query. Otherwise each repository is asked for by its prefix.
+//! One call tells a repository's tags, one for each thousand of its images describes them, one for each hundred of its indexes
+//! reads their manifests, and one for each hundred of its candidates has them checked.
+//!
+//! What names images is asked for everything at once, as long as that takes no more pages than asking for each repository
+//! would, and five minutes; a small organization takes a single query. Otherwise repositories are asked for by their names, three
+//! in an expression. With `ActiveRevisionsPerFamily` a repository takes one more query for its families.
+//!
+//! Each further invocation lists the repositories anew, asks for the tags of those that it comes to, and asks Config again for
+//! what runs task definitions and for what names the repositories that it comes to; for everything only if that takes few
+//! pages. So in a whole sweep a repository's tags and what names it are asked for twice at most, but what runs task definitions
+//! once for each invocation.
 //!
 //! # Assumptions
-//! The images of one repository, and what names them, fit into memory; so does everything that runs task definitions.
+//! The images of one repository, and what names them, fit into memory; so does everything that runs task definitions, which
+//! can be listed in some minutes.
 //!
 //! # Permissions
 //! The function's role, in the hub:
@@ -38,10 +47,11 @@
 //! - `sqs:ReceiveMessage`, `sqs:DeleteMessage`, `sqs:GetQueueAttributes` on its queue, and its log group.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::sync::Arc;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
-use futures::StreamExt as _;
+use futures::{Stream, StreamExt as _, future, stream};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -72,8 +82,12 @@ mod report;
 /// After so long an invocation leaves the rest to the next. Its time is 15 minutes, of which one repository may take some.
 const WORK_FOR: SignedDuration = SignedDuration::from_mins(10);
 
-/// `PutEvents` takes ten entries a call.
-const EVENTS_PER_CALL: usize = 10;
+/// So long an invocation may ask for everything that names images at once.
+const ASK_FOR: SignedDuration = SignedDuration::from_mins(5);
+
+/// So many repositories are asked for together: what names them is held in memory, and asked for again if the time is up
+/// before all of them were looked at.
+const PART: usize = 30;
 
 /// After so many failures in a row a sweep leaves the rest to the next one.
 const MOST_FAILURES: u32 = 3;
@@ -127,8 +141,8 @@ enum Unfinished {
     Report(#[source] PublishError),
 }
 
-/// Repositories that take part, or whose tags could not be had.
-type Candidates = Vec<(Repository, Result<Participation, Because>)>;
+/// A repository that takes part, or whose tags could not be had.
+type Candidate = (Repository, Result<Participation, Because>);
 
 impl Sweep {
     /// The function, calling AWS through `clients` and telling the time by `clock`.
@@ -168,33 +182,54 @@ impl Sweep {
     /// Sweeps the repositories after `due.after`, as far as the time allows.
     async fn sweep(&self, settings: &Settings, due: SweepDue) -> Result<(), Unfinished> {
         let begin = self.clock.now();
-        let repositories = self.taking_part(settings, due.after.as_ref()).await?;
-        tracing::info!(ecr_cleanup = %settings.names, outcome = "sweep begun", repositories = repositories.len());
-        if repositories.is_empty() {
+        let passed = || self.clock.now().duration_since(begin);
+        let listed = self.listed(settings, due.after.as_ref()).await?;
+        tracing::info!(ecr_cleanup = %settings.names, outcome = "sweep begun", repositories = listed.len());
+        let candidates = self.candidates(settings, &listed);
+        // How many take part decides how Config is asked. Later invocations have no use for it, and ask for tags as they go.
+        let (pages, candidates) = if due.after.is_none() {
+            let all: Vec<Candidate> = candidates.collect().await;
+            (naming::pages_for(all.len()), stream::iter(all).left_stream())
+        } else {
+            (naming::FEW_PAGES, candidates.right_stream())
+        };
+        let mut parts = pin!(candidates.chunks(PART).peekable());
+        if parts.as_mut().peek().await.is_none() {
             return Ok(());
         }
         let aggregator = Aggregator { config: self.clients.config(), name: &settings.aggregator_name };
-        let seen = naming::gather(&aggregator, settings, &repositories).await.map_err(Unfinished::Evidence)?;
-        let mut events = Vec::new();
-        let mut rest = repositories.iter().peekable();
-        while let Some((repository, participation)) = rest.next() {
-            let swept = match participation {
-                Ok(participation) => self.repository(settings, &aggregator, &seen, repository, participation).await,
-                Err(because) => Err(because.clone()),
-            };
-            let swept = swept.unwrap_or_else(Swept::unknown);
-            swept.log(settings, repository);
-            for line in swept.metrics(settings, repository, self.clock.now()) {
-                self.metrics.report(&line);
+        let go_on = |had| had < pages && passed() < ASK_FOR;
+        let mut seen = naming::gather(&aggregator, settings, &listed, go_on).await.map_err(Unfinished::Evidence)?;
+        while let Some(part) = parts.next().await {
+            let taking_part = part.iter().filter(|(_, participation)| participation.is_ok());
+            let taking_part = taking_part.map(|(repository, _)| repository).collect();
+            let mut naming = seen.naming(&aggregator, settings, taking_part).await;
+            let (mut events, mut after) = (Vec::new(), None);
+            for (repository, participation) in &part {
+                let swept = match (participation, naming.remove(repository)) {
+                    (Ok(participation), Some(revisions)) => {
+                        let landscape = seen.landscape();
+                        self.repository(settings, &aggregator, landscape, repository, participation, revisions).await
+                    }
+                    (Ok(_), None) => Err(Because::new(Gap::Usage, "it was not looked up what names the repository")),
+                    (Err(because), _) => Err(because.clone()),
+                };
+                let swept = swept.unwrap_or_else(Swept::unknown);
+                swept.log(settings, repository);
+                for line in swept.metrics(settings, repository, self.clock.now()) {
+                    self.metrics.report(&line);
+                }
+                events.push(swept.event(settings, repository, participation.as_ref().ok()));
+                after = Some(repository);
+                if passed() >= WORK_FOR {
+                    break;
+                }
             }
-            events.push(swept.event(settings, repository, participation.as_ref().ok()));
-            let interrupted = rest.peek().is_some() && self.clock.now().duration_since(begin) >= WORK_FOR;
-            if events.len() == EVENTS_PER_CALL || interrupted || rest.peek().is_none() {
-                outcome::publish(self.clients.eventbridge(), settings, &events).await.map_err(Unfinished::Report)?;
-                events.clear();
-            }
-            if interrupted {
-                return self.go_on(settings, &SweepDue { after: Some(repository.clone()), failures: 0 }).await;
+            outcome::publish(self.clients.eventbridge(), settings, &events).await.map_err(Unfinished::Report)?;
+            let is_last =
+                after == part.last().map(|(repository, _)| repository) && parts.as_mut().peek().await.is_none();
+            if passed() >= WORK_FOR && !is_last {
+                return self.go_on(settings, &SweepDue { after: after.cloned(), failures: 0 }).await;
             }
         }
         Ok(())
@@ -230,40 +265,49 @@ impl Sweep {
         Ok(())
     }
 
-    /// The hub's repositories after `after` that take part, in the order of regions and names. A region that does not answer is
-    /// left to the next sweep.
-    async fn taking_part(&self, settings: &Settings, after: Option<&Repository>) -> Result<Candidates, Unfinished> {
-        let mut candidates = Candidates::new();
+    /// The hub's repositories after `after`. A region that does not answer is left to the next sweep.
+    async fn listed(
+        &self,
+        settings: &Settings,
+        after: Option<&Repository>,
+    ) -> Result<BTreeSet<Repository>, Unfinished> {
+        let mut listed = BTreeSet::new();
         for region in &settings.regions {
             let registry = Registry { account: settings.hub.account.clone(), region: region.clone() };
             if after.is_some_and(|after| after.registry > registry) {
                 continue;
             }
-            let ecr = self.clients.ecr(region);
-            let names = match listing::repositories(&ecr, &registry).await {
-                Ok(names) => names,
+            match listing::repositories(&self.clients.ecr(region), &registry).await {
+                Ok(names) => {
+                    listed.extend(names.into_iter().map(|name| Repository { registry: registry.clone(), name }));
+                }
                 Err(Because { text, .. }) => {
                     self.leave(settings, &Unswept { region: Some(region), after: None, reason: &text }).await?;
-                    continue;
-                }
-            };
-            let repositories = names.into_iter().map(|name| Repository { registry: registry.clone(), name });
-            let asked = repositories
-                .filter(|repository| after.is_none_or(|after| repository > after))
-                .map(async |repository| (resolve::opt_in(&ecr, &repository, &settings.opt_in_tag).await, repository));
-            let mut asked = futures::stream::iter(asked).buffered(PARALLEL);
-            while let Some((answer, repository)) = asked.next().await {
-                match answer {
-                    Ok(Some(Participation::Out) | None) => {}
-                    Ok(Some(participation)) => candidates.push((repository, Ok(participation))),
-                    Err(error) => {
-                        let because = Because::new(Gap::Repository, Causes(&error).to_string());
-                        candidates.push((repository, Err(because)));
-                    }
                 }
             }
         }
-        Ok(candidates)
+        listed.retain(|repository| after.is_none_or(|after| repository > after));
+        Ok(listed)
+    }
+
+    /// Those of the repositories that take part, asked for their tags as they are needed.
+    fn candidates<'a>(
+        &'a self,
+        settings: &'a Settings,
+        listed: &'a BTreeSet<Repository>,
+    ) -> impl Stream<Item = Candidate> + Send + 'a {
+        let asked = listed.iter().map(async |repository| {
+            let ecr = self.clients.ecr(&repository.registry.region);
+            match resolve::opt_in(&ecr, repository, &settings.opt_in_tag).await {
+                Ok(Some(Participation::Out) | None) => None,
+                Ok(Some(participation)) => Some((repository.clone(), Ok(participation))),
+                Err(error) => {
+                    let because = Because::new(Gap::Repository, Causes(&error).to_string());
+                    Some((repository.clone(), Err(because)))
+                }
+            }
+        });
+        stream::iter(asked).buffered(PARALLEL).filter_map(future::ready)
     }
 
     /// Looks at one repository and has its candidates checked. One that is gone has no images.
@@ -271,9 +315,10 @@ impl Sweep {
         &self,
         settings: &Settings,
         aggregator: &Aggregator<'_>,
-        seen: &naming::Seen,
+        landscape: &Landscape,
         repository: &Repository,
         participation: &Participation,
+        revisions: Result<Vec<Revision>, Because>,
     ) -> Result<Swept, Because> {
         let ecr = self.clients.ecr(&repository.registry.region);
         let images = registry::images(&ecr, repository).await?;
@@ -281,10 +326,9 @@ impl Sweep {
             return Ok(Swept::default());
         }
         let children = registry::children(&ecr, repository, &images).await?;
-        let revisions = seen.revisions(aggregator, settings, repository).await;
         let revisions = families::without_superseded(settings, aggregator, revisions).await;
         let (mut swept, candidates) =
-            look(settings, seen.landscape(), repository, participation, images, children, revisions, self.clock.now());
+            look(settings, landscape, repository, participation, images, children, revisions, self.clock.now());
         if !candidates.is_empty() {
             let now = self.clock.now();
             let due = ChecksDue { repository: repository.clone(), digests: candidates, occasion: Occasion::Sweep };

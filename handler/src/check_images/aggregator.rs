@@ -28,20 +28,24 @@ impl Aggregator<'_> {
         expression: &str,
         read: impl Fn(&Row) -> Result<T, String>,
     ) -> Result<Vec<T>, Because> {
-        Ok(self.select_pages(gap, expression, usize::MAX, read).await?.unwrap_or_default())
+        Ok(self.select_while(gap, expression, |_| true, read).await?.unwrap_or_default())
     }
 
-    /// The same, unless it takes more than `pages` pages.
-    pub async fn select_pages<T>(
+    /// The same, as long as `go_on` says so, which is told how many pages there were; `None` if it stopped too early.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn select_while<T>(
         &self,
         gap: Gap,
         expression: &str,
-        pages: usize,
+        go_on: impl Fn(usize) -> bool,
         read: impl Fn(&Row) -> Result<T, String>,
     ) -> Result<Option<Vec<T>>, Because> {
         let mut found = Vec::new();
         let mut token = None;
-        for _ in 0..pages {
+        let mut pages = 0;
+        while go_on(pages) {
             let page = self
                 .config
                 .select_aggregate_resource_config()
@@ -55,6 +59,7 @@ impl Aggregator<'_> {
             for text in page.results() {
                 found.push(Row::parse(text).and_then(|row| read(&row)).map_err(|text| Because::new(gap, text))?);
             }
+            pages += 1;
             token = page.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
             if token.is_none() {
                 return Ok(Some(found));

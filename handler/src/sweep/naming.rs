@@ -2,52 +2,55 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Candidates;
-use crate::account::AccountId;
 use crate::check_images::aggregator::Aggregator;
+use crate::check_images::deployments;
 use crate::check_images::evidence::{Because, Found, Gap};
 use crate::check_images::queries;
-use crate::check_images::rows::{self, Rows};
+use crate::check_images::rows::Rows;
 use crate::check_images::usage::{Landscape, OtherUser, Revision, Runner};
 use crate::repository::Repository;
 use crate::settings::Settings;
 
 /// Everything is asked for at once if it takes at most so many pages, however few repositories there are.
-const FEW_PAGES: usize = 12;
+pub(super) const FEW_PAGES: usize = 12;
 
 /// Everything is asked for at once only if it takes at most so many pages: a hundred revisions are some 60 KB.
 const MANY_PAGES: usize = 2000;
 
+/// An expression holds what names so many repositories, mostly.
+const REPOSITORIES_PER_EXPRESSION: usize = 3;
+
 /// What was seen.
 pub(super) struct Seen {
     landscape: Landscape,
-    /// The revisions that name each repository; `None` if each is asked for by itself.
+    /// The revisions that name each repository; `None` if they are asked for by repository.
     by_repository: Option<BTreeMap<Repository, Vec<Revision>>>,
 }
 
-/// Asks for everything that uses images, or at least for what all repositories have in common.
+/// How many pages everything may take that names images, rather than asking for so many repositories.
+pub(super) fn pages_for(repositories: usize) -> usize {
+    repositories.div_ceil(REPOSITORIES_PER_EXPRESSION).clamp(FEW_PAGES, MANY_PAGES)
+}
+
+/// Asks for everything that uses images, unless `go_on` stops it after a number of pages; at least for what all repositories
+/// have in common.
 ///
 /// # Errors
 /// The aggregator did not answer, or with something that cannot be read.
 pub(super) async fn gather(
     aggregator: &Aggregator<'_>,
     settings: &Settings,
-    repositories: &Candidates,
+    repositories: &BTreeSet<Repository>,
+    go_on: impl Fn(usize) -> bool,
 ) -> Result<Seen, Because> {
     let hub = &settings.hub.account;
-    // Asking for each repository takes a page for each and one for what they share.
-    let pages = (repositories.len() + 1).clamp(FEW_PAGES, MANY_PAGES);
-    // What cannot be read is a gap of the checks; here it only means that one is made in vain.
-    let read = |row: &rows::Row| row.seen_or_unreadable(hub);
-    let all = aggregator.select_pages(Gap::Usage, &queries::everything(hub), pages, read).await;
+    let all = aggregator.select_while(Gap::Usage, &queries::everything(hub), go_on, |row| row.seen(hub)).await;
     if let Ok(Some(rows)) = all {
-        let wanted: BTreeSet<&Repository> = repositories.iter().map(|(repository, _)| repository).collect();
         let Rows { runners, other_users, revisions, .. } = rows.into_iter().collect();
         let mut by_repository: BTreeMap<Repository, Vec<Revision>> = BTreeMap::new();
         for revision in revisions {
-            let named: BTreeSet<&Repository> =
-                revision.images.iter().map(|image| image.repository()).filter(|name| wanted.contains(name)).collect();
-            for repository in named {
+            let named: BTreeSet<&Repository> = revision.images.iter().map(|image| image.repository()).collect();
+            for repository in named.into_iter().filter(|repository| repositories.contains(repository)) {
                 by_repository.entry(repository.clone()).or_default().push(revision.clone());
             }
         }
@@ -55,9 +58,10 @@ pub(super) async fn gather(
     }
     // One unreadable revision must not hold up the repositories that it does not name.
     if let Err(because) = all {
-        tracing::warn!(ecr_cleanup = %settings.names, outcome = "repositories are asked for one by one", reason = because.text);
+        tracing::warn!(ecr_cleanup = %settings.names, outcome = "repositories are asked for by name", reason = because.text);
     }
-    let rows = aggregator.select(Gap::Usage, &queries::users(hub), read).await?;
+    // A user that cannot be read is a gap of the checks; here it only means that one is made in vain.
+    let rows = aggregator.select(Gap::Usage, &queries::users(hub), |row| row.seen_or_unreadable(hub)).await?;
     let Rows { runners, other_users, .. } = rows.into_iter().collect();
     Ok(Seen { landscape: landscape(runners, other_users), by_repository: None })
 }
@@ -79,26 +83,20 @@ impl Seen {
         &self.landscape
     }
 
-    /// The revisions that name a repository, and maybe others.
-    ///
-    /// # Errors
-    /// The aggregator did not answer, or with something that cannot be read.
-    pub(super) async fn revisions(
-        &self,
+    /// The revisions that name each of these repositories, which are asked for once: what is known is given away. An error if
+    /// the aggregator did not answer for one of them, or with something that cannot be read.
+    pub(super) async fn naming<'a>(
+        &mut self,
         aggregator: &Aggregator<'_>,
         settings: &Settings,
-        repository: &Repository,
-    ) -> Result<Vec<Revision>, Because> {
-        if let Some(known) = &self.by_repository {
-            return Ok(known.get(repository).cloned().unwrap_or_default());
+        repositories: BTreeSet<&'a Repository>,
+    ) -> BTreeMap<&'a Repository, Result<Vec<Revision>, Because>> {
+        match &mut self.by_repository {
+            Some(known) => {
+                let known = |repository| (repository, Ok(known.remove(repository).unwrap_or_default()));
+                repositories.into_iter().map(known).collect()
+            }
+            None => deployments::naming(aggregator, &settings.hub.account, &repositories).await,
         }
-        let hub: &AccountId = &settings.hub.account;
-        let expressions = queries::naming([repository])
-            .map_err(|error| Because::new(Gap::Usage, format!("{repository}: {error}")))?;
-        let mut found = Vec::new();
-        for expression in expressions {
-            found.extend(aggregator.select(Gap::Usage, &expression, |row| row.revision(hub)).await?);
-        }
-        Ok(found)
     }
 }

@@ -481,6 +481,31 @@ fn a_repository_whose_tags_cannot_be_had_is_told_and_holds_up_no_other() {
 }
 
 #[test]
+fn a_task_definition_that_cannot_be_read_holds_up_only_the_repository_that_it_names() {
+    let organization = organization();
+    install(&organization, "");
+    for name in ["app", "web"] {
+        organization.repository(name, Mutability::Immutable);
+        organization.push(name, "v1");
+    }
+    let (team, region) = team(&organization);
+    organization.register(team, region, "web", &organization.by_tag("web", "v1"));
+    organization.register(team, region, "app", &organization.by_tag("app", "no/tag"));
+    organization.take_metrics();
+    organization.hours(7);
+    let report = reports(&organization, "app").pop().expect("a report");
+    assert_eq!(
+        (&report["unknown"]["images"], &report["reasonCode"]),
+        (&json!(1), &json!("usage-unknown")),
+        "{report:#}"
+    );
+    let report = reports(&organization, "web").pop().expect("a report");
+    assert_eq!((&report["inUse"]["images"], &report["reasonCode"]), (&json!(1), &Value::Null), "{report:#}");
+    assert_eq!(metric(&organization, "RepositoriesNotSwept"), 1);
+    assert_healthy(&organization);
+}
+
+#[test]
 fn a_repository_without_images_is_told() {
     let organization = organization();
     install(&organization, "");
