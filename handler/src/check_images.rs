@@ -37,8 +37,8 @@
 //!
 //! The evidence role, in every account and region that may pull, trusting this function's role only:
 //! - `config:DescribeConfigurationRecorders`, `config:DescribeConfigurationRecorderStatus` on `*`.
-//! - `ecs:DescribeServices`, `ecs:DescribeServiceRevisions`, `ecs:ListServiceDeployments`, `ecs:DescribeServiceDeployments`,
-//!   `ecs:DescribeTaskDefinition` on `*` (in its region).
+//! - `ecs:DescribeServices`, `ecs:DescribeServiceRevisions`, `ecs:ListServiceDeployments`, `ecs:DescribeServiceDeployments` on
+//!   its services, their revisions and deployments, `ecs:DescribeTaskDefinition` on `*` (it takes no resource in IAM).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter;

@@ -9,6 +9,13 @@
 //! All kinds of event are treated alike, so their order does not matter. Nothing of an event is used but references that
 //! parsed and the time, which is not believed if it lies in the future. A message whose images could not all be
 //! scheduled is delivered again; the others are not.
+//!
+//! # Permissions
+//! The function's role, in the hub:
+//! - `ecr:ListTagsForResource`, `ecr:DescribeImages` on the repositories.
+//! - `scheduler:CreateSchedule`, `GetSchedule`, `UpdateSchedule` on `schedule/ecr-cleanup-*/check-*`, `iam:PassRole` on the
+//!   schedules' role to `scheduler.amazonaws.com`.
+//! - `sqs:ReceiveMessage`, `sqs:DeleteMessage`, `sqs:GetQueueAttributes` on its queue, and its log group.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

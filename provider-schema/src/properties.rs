@@ -23,12 +23,12 @@ pub struct Properties {
     /// resource.
     #[schemars(with = "Option<Name>")]
     pub name: Name,
-    /// The tag by which a repository takes part.
+    /// The tag by which a repository takes part, and may say settings of its own.
     #[schemars(default)]
     pub opt_in_tag: OptInTag,
     /// The accounts and Regions that run containers from the hub's images.
     pub workloads: Workloads,
-    /// How long, in hours, after a task definition became inactive its images are checked.
+    /// How long, in hours, after the last change of a task definition its images are checked.
     #[schemars(default)]
     pub rollback_window_hours: RollbackWindowHours,
     /// Decide and report, but delete and archive nothing.
@@ -54,7 +54,8 @@ pub struct Properties {
     /// What becomes of images that nothing uses any more.
     #[schemars(default)]
     pub action: Action,
-    /// When the opted-in repositories are swept for images that nothing is seen to use.
+    /// When the opted-in repositories are swept for images that no event told of; six hours after the installation at the
+    /// earliest.
     #[schemars(default)]
     pub sweep_schedule: SweepSchedule,
     /// Whether images that no task definition of any status names are checked, or kept.
@@ -121,7 +122,7 @@ pub struct Workloads {
     /// Which accounts.
     #[serde(flatten)]
     pub source: WorkloadSource,
-    /// Every Region where these accounts run containers.
+    /// Every Region where these accounts or the hub run containers, or where the hub's registries are to be cleaned up.
     #[schemars(length(min = 1))]
     pub regions: BTreeSet<Region>,
 }
