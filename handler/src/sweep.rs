@@ -15,7 +15,7 @@
 //!   without them no [`super::check_images::verdict::Deletion`] can be made.
 //! - Work that outlasts an invocation goes on in the next, after the last repository that was finished. Two sweeps at once
 //!   have the same images checked twice, which does no harm.
-//! - What fails for one repository, or for all of a region, is told and does not hold up the others: the next sweep looks at
+//! - What fails for one repository, or for all of one region, is told and does not hold up the others: the next sweep looks at
 //!   them again. What fails for all of them has the message delivered again.
 //! - A message older than 15 minutes may carry old settings: it is scheduled afresh and nothing else. That is how a sweep that
 //!   failed begins again, from where it stood. After three failures in a row the rest is told as unfinished and left to the
@@ -265,13 +265,14 @@ impl Sweep {
         Ok(())
     }
 
-    /// The hub's repositories after `after`. A region that does not answer is left to the next sweep.
+    /// The hub's repositories after `after`. A region that does not answer is left to the next sweep, unless none does.
     async fn listed(
         &self,
         settings: &Settings,
         after: Option<&Repository>,
     ) -> Result<BTreeSet<Repository>, Unfinished> {
         let mut listed = BTreeSet::new();
+        let (mut answered, mut unanswered) = (false, Vec::new());
         for region in &settings.regions {
             let registry = Registry { account: settings.hub.account.clone(), region: region.clone() };
             if after.is_some_and(|after| after.registry > registry) {
@@ -279,12 +280,17 @@ impl Sweep {
             }
             match listing::repositories(&self.clients.ecr(region), &registry).await {
                 Ok(names) => {
+                    answered = true;
                     listed.extend(names.into_iter().map(|name| Repository { registry: registry.clone(), name }));
                 }
-                Err(Because { text, .. }) => {
-                    self.leave(settings, &Unswept { region: Some(region), after: None, reason: &text }).await?;
-                }
+                Err(because) => unanswered.push((region, because)),
             }
+        }
+        for (region, because) in unanswered {
+            if !answered {
+                return Err(Unfinished::Evidence(because));
+            }
+            self.leave(settings, &Unswept { region: Some(region), after: None, reason: &because.text }).await?;
         }
         listed.retain(|repository| after.is_none_or(|after| repository > after));
         Ok(listed)
