@@ -192,9 +192,14 @@ fn peak_memory() -> u64 {
     line.split_whitespace().nth(1).and_then(|number| number.parse::<u64>().ok()).expect("a number") / 1024
 }
 
+/// How many images a repository has.
+fn images() -> usize {
+    std::env::var("LARGE_SWEEP_IMAGES").map_or(10, |images| images.parse().expect("a number"))
+}
+
 /// Sweeps once; the calls, by operation, and the number of invocations.
 async fn swept(latency: SignedDuration) -> (BTreeMap<String, u64>, u64) {
-    let images = std::env::var("LARGE_SWEEP_IMAGES").map_or(10, |images| images.parse().expect("a number"));
+    let images = images();
     let source = Source { images, latency, state: Arc::default() };
     let config = SdkConfig::builder()
         .behavior_version(aws_config::BehaviorVersion::latest())
@@ -236,6 +241,8 @@ async fn swept(latency: SignedDuration) -> (BTreeMap<String, u64>, u64) {
 
 #[tokio::test]
 async fn a_large_organization_fits_into_memory_and_takes_calls_for_pages_only() {
+    // A hundred together.
+    let checks = 5_000 * images().div_ceil(100) as u64;
     let (calls, invocations) = swept(SignedDuration::ZERO).await;
     assert_eq!(invocations, 1);
     let expected = BTreeMap::from(
@@ -244,7 +251,7 @@ async fn a_large_organization_fits_into_memory_and_takes_calls_for_pages_only() 
             ("ListTagsForResource", 5_000),
             ("DescribeImages", 5_000),
             ("SelectAggregateResourceConfig", 1_200),
-            ("CreateSchedule", 5_000),
+            ("CreateSchedule", checks),
             ("PutEvents", 500),
         ]
         .map(|(operation, count)| (operation.to_owned(), count)),
@@ -263,7 +270,7 @@ async fn a_large_organization_fits_into_memory_and_takes_calls_for_pages_only() 
         // For everything, as far as that goes; then by three repositories, with what runs task definitions (20,000
         // services), and a few pages to see whether everything takes no more.
         ("SelectAggregateResourceConfig", 750 + 5_000 / 3 + 10 * again + 200 * invocations + 12 * again),
-        ("CreateSchedule", 5_000 + again),
+        ("CreateSchedule", checks + again),
         ("PutEvents", 500 + 3 * again),
     ]);
     for (operation, count) in &calls {
