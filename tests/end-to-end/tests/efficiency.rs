@@ -114,9 +114,8 @@ fn a_thousand_due_images_of_fifty_repositories_take_less_than_half_a_call_each()
     assert!(told("1,000 images of 50 repositories", &others) <= 450);
 }
 
-/// How long a decision over 10,000 rows may take, the quickest of [`ROUNDS`]: others may keep the machine busy. Code that is
-/// not optimized, as tests are built, takes several times as long.
-const BOUND: Duration = Duration::from_millis(if cfg!(debug_assertions) { 100 } else { 10 });
+/// How long a decision over 10,000 rows may take, the quickest of [`ROUNDS`]: others may keep the machine busy.
+const BOUND: Duration = Duration::from_millis(10);
 
 /// How often it is measured.
 const ROUNDS: usize = 10;
