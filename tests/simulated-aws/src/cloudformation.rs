@@ -42,6 +42,8 @@ pub(crate) struct State {
     stacks: BTreeMap<String, Stack>,
     /// Requests to custom resources, by id.
     requests: BTreeMap<String, custom_resource::Pending>,
+    /// Every request to a custom resource, in order.
+    sent: Vec<Value>,
     /// Every answer of a custom resource that was taken, in order.
     answers: Vec<Value>,
     /// What befalls the next answers.
@@ -173,9 +175,11 @@ fn stack_named<'a>(world: &'a World, call: &Call, input: &Value) -> Result<&'a S
 }
 
 fn resources(stack: &Stack, at: &str, wanted: Option<&str>) -> Vec<Value> {
+    let begun = stack.begun().filter(|(logical, _)| !stack.resources.contains_key(*logical));
     stack
         .resources
         .iter()
+        .chain(begun)
         .filter(|(logical, _)| wanted.is_none_or(|wanted| wanted == logical.as_str()))
         .map(|(logical, resource)| {
             let mut item = json!({
@@ -482,6 +486,11 @@ pub(crate) fn serve_unsigned(world: &mut World, request: &WireRequest) -> Option
 }
 
 impl World {
+    /// Every request to a custom resource, in order, as its function received it.
+    pub fn custom_resource_requests(&self) -> &[Value] {
+        &self.cloudformation.sent
+    }
+
     /// Every answer of a custom resource that was taken, in order; CloudFormation reads the first to each request.
     pub fn custom_resource_answers(&self) -> &[Value] {
         &self.cloudformation.answers

@@ -106,6 +106,7 @@ pub(super) fn send(
     }
     let input = json!({"FunctionName": token, "InvocationType": "Event", "Payload": event.to_string()});
     world.call_as(&stack.actor, &stack.account, region, "lambda", "Invoke", input)?;
+    world.cloudformation.sent.push(event);
     let pending = Pending { stack_id: id.clone(), logical: logical.to_owned(), physical_id, kind, answered: false };
     world.cloudformation.requests.insert(request_id.clone(), pending);
     let (id, late) = (id.clone(), request_id.clone());

@@ -365,6 +365,15 @@ impl Stack {
         self.phase == Phase::Create
     }
 
+    /// A custom resource that was asked for and has not answered; a stack lists it before it has an id.
+    pub(crate) fn begun(&self) -> impl Iterator<Item = (&String, &StackResource)> {
+        let begun = match &self.waiting {
+            Some(Waiting { step: Step::Apply(logical), next, .. }) => Some((logical, next)),
+            _ => None,
+        };
+        begun.into_iter()
+    }
+
     fn begin(&mut self, now: Timestamp, phase: Phase, status: &str, reason: &str) {
         self.phase = phase;
         self.todo.clear();
@@ -492,6 +501,7 @@ impl Stack {
         }
         let (status, now) = (if before.is_some() { "UPDATE" } else { "CREATE" }, world.now());
         next.made.id = before.as_ref().map(|before| before.made.id.clone()).unwrap_or_default();
+        next.status = format!("{status}_IN_PROGRESS");
         self.resource_event(now, &logical, &next, &format!("{status}_IN_PROGRESS"), "");
         let same_kind = before.as_ref().filter(|before| before.kind == next.kind);
         if custom_resource::is_custom(&next.kind) {
@@ -720,6 +730,9 @@ impl Stack {
         let kind = self.plan.template.resources.get(logical).map(|resource| resource.kind.clone()).unwrap_or_default();
         let id = self.resources.get(logical).map(|held| held.made.id.clone()).unwrap_or_default();
         let verb = if self.phase == Phase::Create { "CREATE" } else { "UPDATE" };
+        if let Some(held) = self.resources.get_mut(logical) {
+            (held.status, held.changed) = (format!("{verb}_FAILED"), now);
+        }
         self.event(now, logical, &id, &kind, &format!("{verb}_FAILED"), reason);
         let reason = format!("The following resource(s) failed to {}: [{logical}]. {reason}", verb.to_lowercase());
         self.todo.clear();

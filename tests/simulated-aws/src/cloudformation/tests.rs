@@ -196,7 +196,14 @@ Resources:
     Type: Custom::It
     Properties: {ServiceToken: !GetAtt Code.Arn, ServiceTimeout: 60, Flag: true}
 "#;
-    assert_eq!(hub.deploy("CreateStack", template, &[]).unwrap(), "ROLLBACK_FAILED");
+    let input = json!({"StackName": "s", "TemplateBody": template, "Capabilities": ["CAPABILITY_NAMED_IAM"]});
+    hub.call("CreateStack", input).unwrap();
+    hub.aws.advance(SignedDuration::from_secs(30));
+    let input = json!({"StackName": "s", "LogicalResourceId": "It"});
+    let listed = hub.call("DescribeStackResources", input).unwrap();
+    assert_eq!(listed["StackResources"][0]["ResourceStatus"], "CREATE_IN_PROGRESS", "it is listed before it answers");
+    hub.aws.advance(SignedDuration::from_hours(2));
+    assert_eq!(hub.status(), "ROLLBACK_FAILED");
     assert!(hub.reasons().contains("did not receive a response from your Custom Resource"), "{}", hub.reasons());
 }
 
