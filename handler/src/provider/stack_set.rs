@@ -19,7 +19,8 @@ use aws_sdk_cloudformation::types::{
     PermissionModels, RegionConcurrencyType, StackInstanceDetailedStatus, StackSet, StackSetOperationPreferences,
     StackSetOperationStatus, Tag,
 };
-
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
 use provider_schema::{ConcurrencyMode as Concurrency, RegionConcurrencyType as Regions, Rollout};
 
 use super::desired::{CREATE_AUTHORIZATION, Desired, Identity, OWNER_TAG, Targets, short_hash};
@@ -379,9 +380,7 @@ pub(super) async fn converge(client: &Client, desired: &Desired) -> Result<Progr
     let tag = || Tag::builder().key(OWNER_TAG).value(&desired.identity.owner).build();
     let managed = || ManagedExecution::builder().active(desired.identity.rollout.managed_execution).build();
     match step {
-        Step::Wait(operation) => {
-            return Ok(Progress::Waiting(format!("the operation {operation} of the stack set {name}")));
-        }
+        Step::Wait(operation) => Ok(Progress::Waiting(format!("the operation {operation} of the stack set {name}"))),
         Step::Create => {
             let mut create = client
                 .create_stack_set()
@@ -402,14 +401,14 @@ pub(super) async fn converge(client: &Client, desired: &Desired) -> Result<Progr
                 ),
             };
             match create.send().await {
-                Ok(_) => {}
+                Ok(_) => Ok(Progress::Stepped),
                 // Somebody was faster; the next look tells who.
                 Err(error)
                     if error.as_service_error().is_some_and(|error| error.is_name_already_exists_exception()) =>
                 {
-                    return Ok(Progress::Waiting(format!("the stack set {name}")));
+                    Ok(Progress::Waiting(format!("the stack set {name}")))
                 }
-                Err(error) => return Err(failed("cloudformation:CreateStackSet", &name)(error)),
+                Err(error) => Err(failed("cloudformation:CreateStackSet", &name)(error)),
             }
         }
         Step::Update(id) => {
@@ -430,17 +429,7 @@ pub(super) async fn converge(client: &Client, desired: &Desired) -> Result<Progr
                 .set_call_as(call_as.clone())
                 .send()
                 .await;
-            match update {
-                Ok(_) => {}
-                Err(error)
-                    if error.as_service_error().is_some_and(|error| {
-                        error.is_operation_in_progress_exception() || error.is_operation_id_already_exists_exception()
-                    }) =>
-                {
-                    return Ok(Progress::Waiting(format!("another operation of the stack set {name}")));
-                }
-                Err(error) => return Err(failed("cloudformation:UpdateStackSet", &name)(error)),
-            }
+            begun("cloudformation:UpdateStackSet", &name, update)
         }
         Step::AddInstances(Operation { id, targets, regions }) => {
             let mut add = client
@@ -454,22 +443,12 @@ pub(super) async fn converge(client: &Client, desired: &Desired) -> Result<Progr
                 Targets::Accounts(_) => add.set_accounts(Some(targets.iter().cloned().collect())),
                 Targets::Units { .. } => add.deployment_targets(deployment_targets(&targets)),
             };
-            match add.send().await {
-                Ok(_) => {}
-                Err(error)
-                    if error.as_service_error().is_some_and(|error| {
-                        error.is_operation_in_progress_exception() || error.is_operation_id_already_exists_exception()
-                    }) =>
-                {
-                    return Ok(Progress::Waiting(format!("another operation of the stack set {name}")));
-                }
-                Err(error) => return Err(failed("cloudformation:CreateStackInstances", &name)(error)),
-            }
+            begun("cloudformation:CreateStackInstances", &name, add.send().await)
         }
         Step::RemoveInstances(operation) => {
             let units = matches!(desired.targets, Targets::Units { .. });
             let removal = Removal { operation, units, retain: false, rollout: &desired.identity.rollout };
-            return remove_instances(client, &name, call_as, removal).await;
+            remove_instances(client, &name, call_as, removal).await
         }
         Step::RetryInstances(Operation { id, targets, regions }, authorization) => {
             let mut retry = client
@@ -488,20 +467,9 @@ pub(super) async fn converge(client: &Client, desired: &Desired) -> Result<Progr
                 Targets::Accounts(_) => retry.set_accounts(Some(targets.into_iter().collect())),
                 Targets::Units { .. } => retry.deployment_targets(deployment_targets(&targets)),
             };
-            match retry.send().await {
-                Ok(_) => {}
-                Err(error)
-                    if error.as_service_error().is_some_and(|error| {
-                        error.is_operation_in_progress_exception() || error.is_operation_id_already_exists_exception()
-                    }) =>
-                {
-                    return Ok(Progress::Waiting(format!("another operation of the stack set {name}")));
-                }
-                Err(error) => return Err(failed("cloudformation:UpdateStackInstances", &name)(error)),
-            }
+            begun("cloudformation:UpdateStackInstances", &name, retry.send().await)
         }
     }
-    Ok(Progress::Stepped)
 }
 
 /// A deletion of instances.
@@ -534,22 +502,36 @@ async fn remove_instances(
         remove.set_accounts(Some(targets.into_iter().collect()))
     };
     match remove.send().await {
+        // They are gone already, or with the whole set; the next look tells.
+        Err(error) if matches!(error.code(), Some("StackSetNotFoundException" | "StackInstanceNotFoundException")) => {
+            Ok(waits_for_another(name))
+        }
+        outcome => begun("cloudformation:DeleteStackInstances", name, outcome),
+    }
+}
+
+fn waits_for_another(set: &str) -> Progress {
+    Progress::Waiting(format!("another operation of the stack set {set}"))
+}
+
+/// What follows from a call that begins an operation. One that comes between look and step is waited for, as is the same
+/// operation, begun by another delivery.
+fn begun<T, E>(
+    call: &'static str,
+    set: &str,
+    outcome: Result<T, SdkError<E, HttpResponse>>,
+) -> Result<Progress, StepError>
+where
+    E: std::error::Error + ProvideErrorMetadata + 'static,
+{
+    match outcome {
         Ok(_) => Ok(Progress::Stepped),
         Err(error)
-            if error.as_service_error().is_some_and(|error| {
-                error.is_operation_in_progress_exception() || error.is_operation_id_already_exists_exception()
-            }) =>
+            if matches!(error.code(), Some("OperationInProgressException" | "OperationIdAlreadyExistsException")) =>
         {
-            Ok(Progress::Waiting(format!("another operation of the stack set {name}")))
+            Ok(waits_for_another(set))
         }
-        // They are gone already, or with the whole set; the next look tells.
-        Err(error)
-            if error.as_service_error().is_some_and(|error| error.is_stack_set_not_found_exception())
-                || error.code() == Some("StackInstanceNotFoundException") =>
-        {
-            Ok(Progress::Waiting(format!("another operation of the stack set {name}")))
-        }
-        Err(error) => Err(failed("cloudformation:DeleteStackInstances", name)(error)),
+        Err(error) => Err(failed(call, set)(error)),
     }
 }
 
@@ -593,12 +575,8 @@ pub(super) async fn remove(client: &Client, identity: &Identity) -> Result<Progr
         return Err(StepError::Instances { action: "the deletion", set: name, failures, advice });
     }
     match client.delete_stack_set().stack_set_name(&name).set_call_as(call_as).send().await {
-        Ok(_) => Ok(Progress::Stepped),
         Err(error) if error.code() == Some("StackSetNotFoundException") => Ok(Progress::Done),
-        Err(error) if error.as_service_error().is_some_and(|error| error.is_operation_in_progress_exception()) => {
-            Ok(Progress::Waiting(format!("another operation of the stack set {name}")))
-        }
-        Err(error) => Err(failed("cloudformation:DeleteStackSet", &name)(error)),
+        outcome => begun("cloudformation:DeleteStackSet", &name, outcome),
     }
 }
 
