@@ -105,8 +105,10 @@ metrics! {
     RepositoriesNotSwept: Count,
     /// Sweeps that failed too often and were given up, and regions whose repositories a sweep could not list.
     SweepsUnfinished: Count,
-    /// Requests of CloudFormation that were answered with a failure.
+    /// Requests of CloudFormation that were answered with a failure, and rollouts that failed after the answer.
     ProviderFailures: Count,
+    /// Accounts and regions that the stack set did not reach, when a request was answered or a rollout ended.
+    FailedInstances: Count,
     /// Stack set operations that were still running when CloudFormation had to be answered.
     RolloutsPending: Count,
 }

@@ -16,9 +16,10 @@
 //! - Every request that names a response URL is answered, before CloudFormation gives up and before the function's own time
 //!   ends: also one that cannot be read, one whose call fails or hangs, and one that makes the provider panic. Only a
 //!   function that is killed outright answers nothing; what it was given ends in the queue of failures.
-//! - What CloudFormation does not wait for any more (a delivery or a resumption that a rollback, a deletion or a newer update
-//!   has overtaken) is given up, without an answer.
-//! - A rollout that CloudFormation cannot wait for goes on after the answer.
+//! - What CloudFormation does not wait for any more (a delivery or a resumption that its own answer, a rollback, a deletion or
+//!   a newer update has overtaken) is given up, without another answer; so all answers to a request agree. See [`stack`].
+//! - A rollout that CloudFormation cannot wait for goes on after the answer, for about a day, whatever call fails meanwhile.
+//!   It concerns the stack set alone, yields to whatever is asked for next, and is reported like one that was waited for.
 //!
 //! # Permissions
 //! On buses, rules, schedule groups, aggregators and stack sets whose names begin with `ecr-cleanup-`; see the role in
@@ -44,7 +45,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use aws_smithy_async::rt::sleep::{AsyncSleep, SharedAsyncSleep};
+use aws_smithy_async::rt::sleep::{AsyncSleep, SharedAsyncSleep, Sleep};
 use aws_smithy_runtime_api::client::http::SharedHttpConnector;
 use aws_types::SdkConfig;
 use futures::FutureExt;
@@ -70,8 +71,10 @@ const WAIT_IN_PLACE: SignedDuration = SignedDuration::from_secs(45);
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// How long before the function's own time ends work that hangs is cut off. The answer is tried for up to half a minute.
 const CUT_OFF_BEFORE_END: SignedDuration = SignedDuration::from_mins(2);
-/// How long the one call may take by which work that was cut off is resumed.
-const RESUMING_TAKES: Duration = Duration::from_secs(30);
+/// How long before it is cut off an error is answered that has not passed.
+const RESERVED_FOR_REASON: SignedDuration = SignedDuration::from_secs(8);
+/// How long the one call may take by which work that was cut off, or a rollout, is resumed.
+const RESUMING_TAKES: SignedDuration = SignedDuration::from_secs(30);
 /// A rollout that goes on after the answer is looked after so many times: about a day.
 const LAST_LOOK: u32 = 700;
 
@@ -103,9 +106,9 @@ struct Resume {
     deadline: Timestamp,
     /// How often the request was resumed, this time included.
     token: u32,
-    /// Whether CloudFormation has its answer, and only the rollout is looked after.
+    /// When CloudFormation got its answer, if only the rollout is looked after.
     #[serde(default)]
-    answered: bool,
+    answered: Option<Timestamp>,
     /// What the stack was doing when the request was delivered. While it waits for the answer it does nothing else.
     #[serde(default)]
     stack_status: Option<String>,
@@ -120,7 +123,7 @@ impl Resume {
         let timeout = request::timeout(&payload);
         let sent = request::sent_at(&payload).filter(|at| (now - timeout..=now).contains(at)).unwrap_or(now);
         let deadline = sent + timeout - request::reserve(&payload);
-        Self { request: payload, deadline, token: 0, answered: false, stack_status: None }
+        Self { request: payload, deadline, token: 0, answered: None, stack_status: None }
     }
 }
 
@@ -131,11 +134,35 @@ struct Run<'a> {
     invocation: Invocation<'a>,
     /// What the stack was doing when it was first looked at.
     stack_status: OnceLock<String>,
+    /// The ids of what the request leads to, and of what that replaces.
+    physical_ids: Vec<String>,
+    /// When work that has not ended is cut off: in time for an answer of its own.
+    cut_off: Timestamp,
     /// What it is at, for the reason of an answer in its stead.
     at: Mutex<&'static str>,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    fn new(payload: Value, invocation: Invocation<'a>, now: Timestamp) -> Result<Self, RequestError> {
+        let resume = Resume::read(payload, now);
+        let request = Request::read(&resume.request)?;
+        let physical_ids = Identity::of_request(&request);
+        let stack_status = resume.stack_status.clone().map_or_else(OnceLock::new, OnceLock::from);
+        let at = Mutex::new("its beginning");
+        let mut run = Self { request, resume, invocation, stack_status, physical_ids, cut_off: now, at };
+        let end = invocation.deadline;
+        run.cut_off = end - CUT_OFF_BEFORE_END.min(now.duration_until(end) / 4);
+        if run.resume.answered.is_none() {
+            // A delivery that comes late still gets a look.
+            run.cut_off = run.cut_off.min(run.last_moment().max(now + SignedDuration::from_secs(20)));
+        }
+        Ok(run)
+    }
+
+    fn physical_id(&self) -> &str {
+        self.physical_ids.first().map(String::as_str).unwrap_or_default()
+    }
+
     fn is_at(&self, what: &'static str) {
         *self.at.lock().unwrap_or_else(PoisonError::into_inner) = what;
     }
@@ -154,12 +181,14 @@ impl Run<'_> {
         now >= self.resume.deadline || now + resume::LATEST > self.last_moment()
     }
 
-    /// When work that has not ended is cut off: in time for an answer of its own.
-    fn cut_off(&self, now: Timestamp) -> Timestamp {
-        let end = self.invocation.deadline;
-        let of_function = end - CUT_OFF_BEFORE_END.min(now.duration_until(end) / 4);
-        // A delivery that comes late still gets a look.
-        of_function.min(self.last_moment().max(now + SignedDuration::from_secs(20)))
+    /// Until when an error may pass that occurs in work which begins now. What is cut off has no reason of its own.
+    fn patience(&self, now: Timestamp) -> Timestamp {
+        (now + WAIT_IN_PLACE).min(self.cut_off - RESERVED_FOR_REASON)
+    }
+
+    /// How long the call may take by which something is resumed, at the expense of the answer.
+    fn resuming_takes(&self) -> Duration {
+        Duration::try_from(RESUMING_TAKES.min(request::reserve(&self.resume.request) / 4)).unwrap_or_default()
     }
 }
 
@@ -219,7 +248,7 @@ enum Reached {
     End,
     /// Something takes longer than this invocation should wait.
     Waiting(Component, String),
-    /// CloudFormation does not wait any more; its stack has this status.
+    /// CloudFormation does not wait any more, because of this.
     Superseded(String),
 }
 
@@ -256,35 +285,30 @@ impl Provider {
     /// # Errors
     /// When nobody can be answered: the payload names no response URL, or the answer could not be delivered.
     pub async fn handle(&self, payload: Value, invocation: Invocation<'_>) -> Result<(), HandleError> {
-        let resume = Resume::read(payload, self.clock.now());
-        let request = Request::read(&resume.request)?;
-        let stack_status = resume.stack_status.clone().map_or_else(OnceLock::new, OnceLock::from);
-        let run = Run { request, resume, invocation, stack_status, at: Mutex::new("its beginning") };
+        let run = Run::new(payload, invocation, self.clock.now())?;
+        if run.resume.answered.is_some() {
+            self.look_after(&run).await;
+            return Ok(());
+        }
         let (answer, goes_on) = match self.supervise(&run).await {
             Ending::Answer(answer) => (answer, false),
             Ending::AnswerAndGoOn(answer) => (answer, true),
             Ending::Quiet => return Ok(()),
         };
         let request = &run.request;
-        if run.resume.answered {
-            tracing::warn!(
-                ecr_cleanup = name_of(request).map(display), request_id = %request.request_id,
-                outcome = "rollout ended", reason = %answer.reason,
-            );
-            return Ok(());
-        }
         tracing::info!(
             ecr_cleanup = name_of(request).map(display), request_id = %request.request_id,
             request_type = ?request.kind, status = ?answer.status, outcome = "answered CloudFormation",
             reason = %answer.reason, physical_id = %answer.physical_id,
         );
         if answer.status == Status::Failed {
-            self.count(request, Metric::ProviderFailures);
+            self.count(request, Metric::ProviderFailures, 1);
+        }
+        // Before the answer: what is asked for next then finds the schedule, and cancels it.
+        if goes_on && !self.is_resumed(&run, Some(self.clock.now())).await {
+            tracing::error!(request_id = %request.request_id, "nobody looks after the rollout");
         }
         answer::put(&self.connector, &self.sleep, &request.response_url, &answer).await?;
-        if goes_on && let Err(error) = self.resume_later(&run, true).await {
-            tracing::warn!(request_id = %request.request_id, %error, "nobody looks after the rollout");
-        }
         Ok(())
     }
 
@@ -292,10 +316,8 @@ impl Provider {
     async fn supervise(&self, run: &Run<'_>) -> Ending {
         let failed =
             |reason: &str| Ending::Answer(Answer::failed(&run.request, Identity::of_answer(&run.request), reason));
-        let now = self.clock.now();
-        let time = Duration::try_from(now.duration_until(run.cut_off(now))).unwrap_or_default();
         let work = pin!(AssertUnwindSafe(self.fulfil(run)).catch_unwind());
-        match select(work, self.sleep.sleep(time)).await {
+        match select(work, self.cut_off(run)).await {
             Either::Left((Ok(Ok(ending)), _)) => ending,
             Either::Left((Ok(Err(failure)), _)) => {
                 Ending::Answer(Answer::failed(&run.request, failure.physical_id, &failure.reason))
@@ -308,29 +330,34 @@ impl Provider {
             Either::Right(_) => {
                 let reason = format!("{} did not come to an end: AWS does not answer a call", run.was_at());
                 tracing::error!(request_id = %run.request.request_id, %reason, "cut off");
-                if !run.must_answer(self.clock.now()) {
-                    let resumed = pin!(self.resume_later(run, run.resume.answered));
-                    if let Either::Left((Ok(()), _)) = select(resumed, self.sleep.sleep(RESUMING_TAKES)).await {
-                        return Ending::Quiet;
-                    }
+                if !run.must_answer(self.clock.now()) && self.is_resumed(run, None).await {
+                    return Ending::Quiet;
                 }
                 failed(&reason)
             }
         }
     }
 
+    /// Ends when work is cut off.
+    fn cut_off(&self, run: &Run<'_>) -> Sleep {
+        let time = Duration::try_from(self.clock.now().duration_until(run.cut_off)).unwrap_or_default();
+        self.sleep.sleep(time)
+    }
+
     async fn fulfil(&self, run: &Run<'_>) -> Result<Ending, Failure> {
         let Run { request, resume, .. } = run;
         let failure =
             |error: StepError| Failure { physical_id: Identity::of_answer(request), reason: error.to_string() };
-        if let Some(status) = self.superseded(run).await {
-            return Ok(given_up(request, &status));
+        if let Some(instead) = self.superseded(run).await.map_err(failure)? {
+            return Ok(given_up(request, &instead));
         }
         if resume.token == 0 {
             run.is_at("the schedules of former requests");
-            let (owner, scheduler) = (desired::owner(request), self.clients.scheduler());
-            let cancel = || resume::cancel_others(scheduler, &self.environment, &owner, &request.request_id);
-            self.patiently(run, cancel).await.map_err(failure)?;
+            for id in &run.physical_ids {
+                let scheduler = self.clients.scheduler();
+                let cancel = || resume::cancel_others(scheduler, &self.environment, id, &request.request_id);
+                self.patiently(run, cancel).await.map_err(failure)?;
+            }
         }
         match request.kind {
             RequestType::Create | RequestType::Update => {
@@ -342,11 +369,81 @@ impl Provider {
         }
     }
 
-    /// What the stack does instead, if it does not wait for the request any more.
-    async fn superseded(&self, run: &Run<'_>) -> Option<String> {
-        let status = stack::status(self.clients.cloudformation(), &run.request).await?;
-        let same = run.resume.answered || *run.stack_status.get_or_init(|| status.clone()) == status;
-        (!same || !stack::waits(run.request.kind, &status, run.resume.answered)).then_some(status)
+    /// One look at a rollout that goes on after the answer: at the stack set and at nothing else, since everything else was
+    /// in order when the answer was given, and may be as a later request wants it by now.
+    async fn look_after(&self, run: &Run<'_>) {
+        let request = &run.request;
+        let Ok(desired) = Desired::new(request, &self.environment) else {
+            tracing::error!(request_id = %request.request_id, "a rollout that cannot be read was resumed");
+            return;
+        };
+        let work = pin!(async {
+            let reached = self.until_done(Component::StackSet, Goal::Present(&desired), run).await;
+            if matches!(reached, Ok(Reached::End)) {
+                self.failed_instances(run, &desired, None).await;
+            }
+            reached
+        });
+        let trouble = match select(work, self.cut_off(run)).await {
+            Either::Left((Ok(Reached::End), _)) => {
+                tracing::info!(
+                    ecr_cleanup = %desired.identity.names, request_id = %request.request_id, outcome = "rollout ended",
+                );
+                return;
+            }
+            Either::Left((Ok(Reached::Superseded(instead)), _)) => {
+                given_up(request, &instead);
+                return;
+            }
+            Either::Left((Err(error), _)) if !error.is_passing() => error.to_string(),
+            other => {
+                let what = match other {
+                    Either::Left((Ok(Reached::Waiting(_, what)), _)) => what,
+                    Either::Left((Err(error), _)) => error.to_string(),
+                    _ => "AWS does not answer a call".to_owned(),
+                };
+                if run.resume.token >= LAST_LOOK {
+                    format!("the rollout was looked after for a day and has not ended: {what}")
+                } else {
+                    log_resumption(request, &what);
+                    if self.is_resumed(run, run.resume.answered).await {
+                        return;
+                    }
+                    format!("nobody looks after the rollout any more: {what}")
+                }
+            }
+        };
+        tracing::error!(
+            ecr_cleanup = %desired.identity.names, request_id = %request.request_id,
+            outcome = "rollout failed", reason = %trouble,
+        );
+        self.count(request, Metric::ProviderFailures, 1);
+        self.failed_instances(run, &desired, Some(&trouble)).await;
+    }
+
+    /// What there is instead, if CloudFormation does not want any more what the request asks for.
+    ///
+    /// A stack that cannot be looked at waits: an answer that nobody needs does no harm, a missing one does. Only where the
+    /// answer was given, nothing is done without a look.
+    async fn superseded(&self, run: &Run<'_>) -> Result<Option<String>, StepError> {
+        let answered = run.resume.answered;
+        let look = match stack::look(self.clients.cloudformation(), &run.request).await {
+            Ok(look) => look,
+            Err(error) if answered.is_some() => return Err(error),
+            Err(error) => {
+                tracing::warn!(request_id = %run.request.request_id, %error, "the stack cannot be looked at");
+                return Ok(None);
+            }
+        };
+        let known = stack::Known {
+            sent: request::sent_at(&run.resume.request),
+            answered,
+            status: run.stack_status.get().map(String::as_str),
+            physical_id: run.physical_id(),
+        };
+        let overtaken = look.overtaken(run.request.kind, known);
+        run.stack_status.get_or_init(|| look.status);
+        Ok(overtaken)
     }
 
     async fn bring_up(&self, run: &Run<'_>, desired: &Desired) -> Result<Ending, Failure> {
@@ -363,13 +460,11 @@ impl Provider {
                 let attributes = self.attributes(run, desired, false).await;
                 Ok(Ending::Answer(Answer::succeeded(request, physical_id, attributes)))
             }
-            Reached::Superseded(status) => Ok(given_up(request, &status)),
-            Reached::Waiting(..) if resume.answered && resume.token >= LAST_LOOK => {
-                Err(failure("the rollout was looked after for a day and still runs".to_owned()))
-            }
-            Reached::Waiting(_, what) if resume.answered || !run.must_answer(self.clock.now()) => {
+            Reached::Superseded(instead) => Ok(given_up(request, &instead)),
+            Reached::Waiting(_, what) if !run.must_answer(self.clock.now()) => {
                 log_resumption(request, &what);
-                self.resume_later(run, resume.answered).await.map_err(|error| failure(error.to_string()))?;
+                let resume = || self.resume_later(run, None);
+                self.patiently(run, resume).await.map_err(|error| failure(error.to_string()))?;
                 Ok(Ending::Quiet)
             }
             Reached::Waiting(Component::StackSet, what) => {
@@ -379,7 +474,7 @@ impl Provider {
                     ecr_cleanup = %desired.identity.names, request_id = %request.request_id,
                     outcome = "rollout goes on after the answer", reason = %what,
                 );
-                self.count(request, Metric::RolloutsPending);
+                self.count(request, Metric::RolloutsPending, 1);
                 let attributes = self.attributes(run, desired, true).await;
                 Ok(Ending::AnswerAndGoOn(Answer::succeeded(request, physical_id, attributes)))
             }
@@ -395,35 +490,23 @@ impl Provider {
         let failure = |reason: String| Failure { physical_id: Identity::of_answer(&run.request), reason };
         match self.reach(Goal::Absent(&identity), run).await.map_err(|error| failure(error.to_string()))? {
             Reached::End => Ok(Ending::Answer(Answer::deleted(&run.request))),
-            Reached::Superseded(status) => Ok(given_up(&run.request, &status)),
+            Reached::Superseded(instead) => Ok(given_up(&run.request, &instead)),
             Reached::Waiting(_, what) if run.must_answer(self.clock.now()) => {
                 Err(failure(format!("{what} takes longer than CloudFormation waits; delete the stack again to go on")))
             }
             Reached::Waiting(_, what) => {
                 log_resumption(&run.request, &what);
-                self.resume_later(run, false).await.map_err(|error| failure(error.to_string()))?;
+                let resume = || self.resume_later(run, None);
+                self.patiently(run, resume).await.map_err(|error| failure(error.to_string()))?;
                 Ok(Ending::Quiet)
             }
         }
     }
 
-    /// What `Fn::GetAtt` answers. Where the stack set failed is also told on the bus.
+    /// What `Fn::GetAtt` answers.
     async fn attributes(&self, run: &Run<'_>, desired: &Desired, rollout_pending: bool) -> Attributes {
         run.is_at("the outcome of the rollout");
-        let instances = || stack_set::failed_instances(self.clients.cloudformation(), desired);
-        let failed_instances = match self.patiently(run, instances).await {
-            Ok(failed) => {
-                let publish = || rollout::publish(&self.clients, desired, &failed);
-                if let Err(error) = self.patiently(run, publish).await {
-                    tracing::warn!(request_id = %run.request.request_id, %error, "failed instances were not told of");
-                }
-                rollout::attribute(&failed)
-            }
-            Err(error) => {
-                tracing::warn!(request_id = %run.request.request_id, %error, "failed instances are not known");
-                "unknown".to_owned()
-            }
-        };
+        let failed_instances = self.failed_instances(run, desired, None).await;
         let part = desired.identity.part_name();
         Attributes {
             name: desired.name.clone(),
@@ -437,15 +520,33 @@ impl Provider {
         }
     }
 
+    /// Where the stack set failed, as an attribute; told on the bus and counted as well, together with why the rollout does
+    /// not go on, if it does not.
+    async fn failed_instances(&self, run: &Run<'_>, desired: &Desired, trouble: Option<&str>) -> String {
+        let instances = || stack_set::failed_instances(self.clients.cloudformation(), desired);
+        let failed = self.patiently(run, instances).await;
+        if let Err(error) = &failed {
+            tracing::warn!(request_id = %run.request.request_id, %error, "failed instances are not known");
+        }
+        let attribute = failed.as_deref().map_or_else(|_| "unknown".to_owned(), rollout::attribute);
+        let failed = failed.unwrap_or_default();
+        self.count(&run.request, Metric::FailedInstances, failed.len());
+        let publish = || rollout::publish(&self.clients, desired, &failed, trouble);
+        if let Err(error) = self.patiently(run, publish).await {
+            tracing::warn!(request_id = %run.request.request_id, %error, "failed instances were not told of");
+        }
+        attribute
+    }
+
     /// Repeats what fails, for as long as an error may take to pass.
     async fn patiently<T, F>(&self, run: &Run<'_>, attempt: impl Fn() -> F) -> Result<T, StepError>
     where
         F: Future<Output = Result<T, StepError>>,
     {
-        let give_up = self.clock.now() + WAIT_IN_PLACE;
+        let patience = run.patience(self.clock.now());
         loop {
             match attempt().await {
-                Err(error) if error.is_passing() && self.clock.now() < give_up => {
+                Err(error) if error.is_passing() && self.clock.now() < patience => {
                     tracing::warn!(request_id = %run.request.request_id, %error, "trying again");
                     self.sleep.sleep(LOOK_AGAIN).await;
                 }
@@ -454,24 +555,41 @@ impl Provider {
         }
     }
 
-    /// Reports something that happened once.
-    fn count(&self, request: &Request, metric: Metric) {
+    /// Reports how often something happened.
+    fn count(&self, request: &Request, metric: Metric, times: usize) {
         let now = self.clock.now();
         let line = match name_of(request) {
             Some(names) => Line::of(&names, now),
             None => Line::of_unknown(now),
         };
         let line = line.about("StackId", request.stack_id.as_str()).about("LogicalId", request.logical_id.as_str());
-        self.metrics.report(&line.count(metric, 1));
+        self.metrics.report(&line.count(metric, u64::try_from(times).unwrap_or(u64::MAX)));
     }
 
-    async fn resume_later(&self, run: &Run<'_>, answered: bool) -> Result<(), StepError> {
+    /// Schedules the next look; at the rollout, if the request is answered.
+    async fn resume_later(&self, run: &Run<'_>, answered: Option<Timestamp>) -> Result<(), StepError> {
         let stack_status = run.stack_status.get().cloned();
         let next = Resume { token: run.resume.token + 1, answered, stack_status, ..run.resume.clone() };
         let (scheduler, now) = (self.clients.scheduler(), self.clock.now());
-        let (owner, request_id) = (desired::owner(&run.request), &run.request.request_id);
-        resume::schedule(scheduler, &self.environment, run.invocation.function_arn, &owner, request_id, &next, now)
-            .await
+        let (function, request_id) = (run.invocation.function_arn, &run.request.request_id);
+        resume::schedule(scheduler, &self.environment, function, run.physical_id(), request_id, &next, now).await
+    }
+
+    /// The same within [`Run::resuming_takes`], and whether it could be done.
+    async fn is_resumed(&self, run: &Run<'_>, answered: Option<Timestamp>) -> bool {
+        let attempts = pin!(async {
+            loop {
+                match self.resume_later(run, answered).await {
+                    Ok(()) => return true,
+                    Err(error) if !error.is_passing() => return false,
+                    Err(_) => self.sleep.sleep(LOOK_AGAIN).await,
+                }
+            }
+        });
+        match select(attempts, self.sleep.sleep(run.resuming_takes())).await {
+            Either::Left((resumed, _)) => resumed,
+            Either::Right(_) => false,
+        }
     }
 
     /// Brings every component to the goal, each for as long as an invocation may wait for it.
@@ -487,25 +605,30 @@ impl Provider {
     }
 
     /// Repeats a component's step until it is done, waiting in place for at most [`WAIT_IN_PLACE`], and for as long until an
-    /// error passes. What may have changed meanwhile is whether anybody waits for it.
+    /// error passes. What may have changed meanwhile is whether anybody waits for it: that is looked up after each pause, and
+    /// before each step where the answer was given, since then nothing else holds up what is asked for next.
     async fn until_done(&self, component: Component, goal: Goal<'_>, run: &Run<'_>) -> Result<Reached, StepError> {
-        let begun = self.clock.now();
-        let give_up = (begun + WAIT_IN_PLACE).min(run.resume.deadline.max(begun));
+        let (begun, answered) = (self.clock.now(), run.resume.answered.is_some());
+        let patience = run.patience(begun);
+        let give_up = if answered { patience } else { patience.min(run.resume.deadline.max(begun)) };
+        let mut look = answered;
         loop {
+            if look && let Some(instead) = self.superseded(run).await? {
+                return Ok(Reached::Superseded(instead));
+            }
+            look = answered;
             match self.step(component, goal).await {
                 Ok(Progress::Done) => return Ok(Reached::End),
                 Ok(Progress::Stepped) => continue,
                 Ok(Progress::Waiting(what)) if self.clock.now() >= give_up => {
                     return Ok(Reached::Waiting(component, what));
                 }
-                Err(error) if !error.is_passing() || self.clock.now() >= give_up => return Err(error),
+                Err(error) if !error.is_passing() || self.clock.now() >= patience => return Err(error),
                 Err(error) => tracing::warn!(request_id = %run.request.request_id, %error, "trying again"),
                 Ok(Progress::Waiting(_)) => {}
             }
             self.sleep.sleep(LOOK_AGAIN).await;
-            if let Some(status) = self.superseded(run).await {
-                return Ok(Reached::Superseded(status));
-            }
+            look = true;
         }
     }
 
@@ -576,11 +699,11 @@ impl Goal<'_> {
 }
 
 /// The end of a delivery that nobody waits for.
-fn given_up(request: &Request, status: &str) -> Ending {
+fn given_up(request: &Request, instead: &str) -> Ending {
     tracing::warn!(
         ecr_cleanup = name_of(request).map(display), request_id = %request.request_id,
         request_type = ?request.kind, outcome = "given up",
-        reason = format!("CloudFormation does not wait for it any more: its stack is {status}"),
+        reason = format!("CloudFormation does not wait for it any more: {instead}"),
     );
     Ending::Quiet
 }

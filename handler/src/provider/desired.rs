@@ -6,7 +6,7 @@ use aws_sdk_cloudformation::types::CallAs;
 use provider_schema::{CallAs as Caller, KeepOrCheck, Properties, Rollout, WorkloadSource, scalar};
 use serde_json::{Value, json};
 
-use super::request::Request;
+use super::request::{Request, RequestType};
 use crate::names::{CHECK_DUE, EVENT_SOURCE, Kind, Names, SWEEP_DUE, sha256_hex};
 use crate::opt_in::OptInTag;
 use crate::region::Region;
@@ -160,6 +160,19 @@ impl Identity {
             _ => return None,
         };
         (parts.next() == Some(owner) && parts.next().is_none()).then_some(Names { name, kind })
+    }
+
+    /// The physical ids that a request concerns: first that to which it leads, and, should it replace another, then that one.
+    pub(super) fn of_request(request: &Request) -> Vec<String> {
+        let wanted = || {
+            let properties = Properties::parse(&request.properties, &default_name(request)).ok()?;
+            Self::new(request, names(&properties)?, Some(&properties))
+        };
+        let is = Self::of_delete(request);
+        let leads_to = if request.kind == RequestType::Delete { None } else { wanted() };
+        let mut ids: Vec<_> = leads_to.iter().chain(&is).map(Self::physical_id).collect();
+        ids.dedup();
+        if ids.is_empty() { vec![Self::of_answer(request)] } else { ids }
     }
 
     /// The physical id of an answer that nothing better is known for: the request's own, or that of what its properties

@@ -1,7 +1,8 @@
 //! Going on later: a one-time schedule that invokes the provider again.
 //!
 //! A new request about the same EcrCleanup takes the place of those before it (a stack is deleted while it is created, say):
-//! what was scheduled for them is cancelled, since going on with them would undo it.
+//! what was scheduled for them is cancelled, since going on with them would undo it. The two sides of a replacement are two
+//! EcrCleanups: deleting the former does not end the rollout of the latter.
 
 use aws_sdk_scheduler::Client;
 use aws_sdk_scheduler::types::{ActionAfterCompletion, FlexibleTimeWindow, FlexibleTimeWindowMode, Target};
@@ -14,22 +15,23 @@ use super::step::{StepError, failed};
 /// How long until the next look. Schedules have a precision of a minute, and a time that passes while the call is on
 /// its way may be rejected.
 const PAUSE: SignedDuration = SignedDuration::from_mins(2);
-/// How long until the next look at the latest.
-pub(super) const LATEST: SignedDuration = SignedDuration::from_secs(150);
+/// How long until the next look at the latest: the pause, the minute within which a schedule fires (EventBridge Scheduler
+/// user guide, Schedule types), and the way to the function.
+pub(super) const LATEST: SignedDuration = SignedDuration::from_secs(195);
 
 /// How the names of an EcrCleanup's resumptions begin.
-fn prefix(owner: &str) -> String {
-    format!("resume-{owner}-")
+fn prefix(physical_id: &str) -> String {
+    format!("resume-{}-", short_hash(physical_id))
 }
 
 /// Cancels what is scheduled for other requests about the same EcrCleanup.
 pub(super) async fn cancel_others(
     client: &Client,
     environment: &Environment,
-    owner: &str,
+    physical_id: &str,
     request_id: &str,
 ) -> Result<(), StepError> {
-    let (group, prefix) = (&environment.resume_group, prefix(owner));
+    let (group, prefix) = (&environment.resume_group, prefix(physical_id));
     let ours = format!("{prefix}{}-", short_hash(request_id));
     let mut token = None;
     loop {
@@ -64,13 +66,15 @@ pub(super) async fn schedule(
     client: &Client,
     environment: &Environment,
     function_arn: &str,
-    owner: &str,
+    physical_id: &str,
     request_id: &str,
     resume: &Resume,
     now: Timestamp,
 ) -> Result<(), StepError> {
     let call = "scheduler:CreateSchedule";
-    let name = format!("{}{}-{}", prefix(owner), short_hash(request_id), resume.token);
+    // A look at an answered rollout is no resumption of the request, should both be scheduled.
+    let what = if resume.answered.is_some() { "rollout-" } else { "" };
+    let name = format!("{}{}-{what}{}", prefix(physical_id), short_hash(request_id), resume.token);
     let invalid = |error: aws_sdk_scheduler::error::BuildError| StepError::Limit(format!("{call}: {error}"));
     let input = serde_json::to_string(resume).map_err(|error| StepError::Limit(format!("{call}: {error}")))?;
     let target = Target::builder()

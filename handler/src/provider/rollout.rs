@@ -35,18 +35,28 @@ pub(super) fn attribute(failed: &[FailedInstance]) -> String {
     text
 }
 
-/// Tells of failed instances on the bus.
-pub(super) async fn publish(clients: &Clients, desired: &Desired, all: &[FailedInstance]) -> Result<(), StepError> {
+/// Tells of failed instances on the bus, and of a rollout that has failed after its answer, whether in instances or not.
+pub(super) async fn publish(
+    clients: &Clients,
+    desired: &Desired,
+    all: &[FailedInstance],
+    trouble: Option<&str>,
+) -> Result<(), StepError> {
     let call = "events:PutEvents";
-    for instances in all.chunks(INSTANCES_PER_EVENT) {
+    let cut = |reason: &str| -> String { reason.chars().take(LONGEST_REASON).collect() };
+    // Without any instance it is one event, if there is something to tell.
+    let chunks = all.chunks(INSTANCES_PER_EVENT).chain((all.is_empty() && trouble.is_some()).then_some(all));
+    for instances in chunks {
         let instances: Vec<_> = instances
             .iter()
             .map(|instance| {
-                let reason: String = instance.reason.chars().take(LONGEST_REASON).collect();
-                json!({"account": instance.account, "region": instance.region, "reason": reason})
+                json!({"account": instance.account, "region": instance.region, "reason": cut(&instance.reason)})
             })
             .collect();
-        let detail = json!({"cleanup": desired.identity.names, "instances": instances, "total": all.len()});
+        let mut detail = json!({"cleanup": desired.identity.names, "instances": instances, "total": all.len()});
+        if let Some(trouble) = trouble {
+            detail["reason"] = json!(cut(trouble));
+        }
         let entry = PutEventsRequestEntry::builder()
             .event_bus_name(&desired.event_bus_arn)
             .source(EVENT_SOURCE)

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use end_to_end::cleanup::{BOTH, REGIONS, accounts, current, failure, hub, instances, left, template};
+use end_to_end::cleanup::{BOTH, REGIONS, accounts, changes, current, failure, hub, instances, left, template};
 use end_to_end::{CLEANUP_STACK, Item, Organization};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -265,6 +265,130 @@ fn a_resumption_that_a_rollback_has_overtaken_stops_without_an_answer() {
     assert_eq!(instances(&organization), current(&["111111111111", BOTH[0]], &REGIONS));
     organization.hours(6);
     assert_eq!(instances(&organization), current(&["111111111111", BOTH[0]], &REGIONS), "it came in the end");
+    assert_agreement(&organization);
+}
+
+/// The request that CloudFormation sent last.
+fn latest_request(organization: &Organization) -> String {
+    organization.aws.world().custom_resource_requests().last().expect("a request was sent").to_string()
+}
+
+/// Hands a request to the provider once more, as Lambda may at any time.
+fn deliver_again(organization: &Organization, payload: &str) {
+    let input = json!({"FunctionName": "ecr-cleanup-provider", "InvocationType": "Event", "Payload": payload});
+    organization.call(&organization.hub, organization.home(), "lambda", "Invoke", input);
+}
+
+/// Begins an update of the stack.
+fn begin_update(organization: &Organization, properties: &Value) {
+    let input = json!({"StackName": CLEANUP_STACK, "TemplateBody": template(properties)});
+    organization.call(&organization.hub, organization.home(), "cloudformation", "UpdateStack", input);
+}
+
+/// The status of the stack.
+fn status(organization: &Organization) -> String {
+    let input = json!({"StackName": CLEANUP_STACK});
+    let described =
+        organization.call(&organization.hub, organization.home(), "cloudformation", "DescribeStacks", input);
+    described["Stacks"][0]["StackStatus"].as_str().expect("a status").to_owned()
+}
+
+#[test]
+fn a_request_that_is_delivered_again_during_a_later_update_leaves_that_alone() {
+    let organization = hub();
+    let narrow = accounts(&BOTH[..1], &REGIONS[..1]);
+    organization.create_stack(CLEANUP_STACK, &template(&narrow), &[]).expect_status("CREATE_COMPLETE");
+    let mut former = narrow.clone();
+    former["RollbackWindowHours"] = json!(72);
+    organization.update_stack(CLEANUP_STACK, &template(&former), &[]).expect_status("UPDATE_COMPLETE");
+    let payload = latest_request(&organization);
+    organization.aws.world().behaviours.stack_set_operation_pause = SignedDuration::from_mins(5);
+    begin_update(&organization, &accounts(&BOTH, &REGIONS[..1]));
+    // It waits to be resumed.
+    organization.minutes(1);
+    organization.aws.world().clear_calls();
+    deliver_again(&organization, &payload);
+    organization.aws.advance(SignedDuration::from_secs(20));
+    assert_eq!(changes(&organization), [] as [String; 0]);
+    organization.minutes(30);
+    assert_eq!(status(&organization), "UPDATE_COMPLETE");
+    assert_eq!(instances(&organization), current(&["111111111111", BOTH[0], BOTH[1]], &REGIONS[..1]));
+    assert_agreement(&organization);
+}
+
+#[test]
+fn a_request_that_was_answered_with_a_failure_does_nothing_when_it_is_delivered_again() {
+    let organization = hub();
+    let narrow = accounts(&BOTH[..1], &REGIONS[..1]);
+    organization.create_stack(CLEANUP_STACK, &template(&narrow), &[]).expect_status("CREATE_COMPLETE");
+    // Both ways take a while, the way back longer: in it the stack is at work on the resource again.
+    let (mut refused, mut slowed) = (false, 6);
+    organization.aws.world().add_fault_plan(move |call| match call.operation {
+        "PutTargets" if !std::mem::replace(&mut refused, true) => {
+            slowed = 12;
+            Some(Fault::Refuse(ServiceError::new("ManagedRuleException", "not ours")))
+        }
+        "PutPermission" if slowed > 0 => {
+            slowed -= 1;
+            Some(Fault::ServerError)
+        }
+        _ => None,
+    });
+    let mut wider = accounts(&BOTH, &REGIONS[..1]);
+    wider["DryRun"] = json!(true);
+    begin_update(&organization, &wider);
+    organization.aws.advance(SignedDuration::from_secs(2));
+    let payload = latest_request(&organization);
+    assert!(payload.contains("DryRun"), "{payload}");
+    for _ in 0..60 {
+        if status(&organization) == "UPDATE_ROLLBACK_IN_PROGRESS" {
+            break;
+        }
+        organization.aws.advance(SignedDuration::from_secs(1));
+    }
+    organization.aws.advance(SignedDuration::from_secs(5));
+    assert_eq!(status(&organization), "UPDATE_ROLLBACK_IN_PROGRESS");
+    organization.aws.world().clear_calls();
+    deliver_again(&organization, &payload);
+    organization.minutes(10);
+    assert_eq!(status(&organization), "UPDATE_ROLLBACK_COMPLETE");
+    let forward = |call: &String| call != "events:PutPermission";
+    let made: Vec<_> = changes(&organization).into_iter().filter(forward).collect();
+    assert_eq!(made, [] as [String; 0], "only the way back");
+    let answered = answers(&organization);
+    assert!(answered.values().all(|said| said.len() == 1), "{answered:?}");
+    assert_eq!(instances(&organization), current(&["111111111111", BOTH[0]], &REGIONS[..1]));
+}
+
+#[test]
+fn the_last_look_before_the_answer_is_patient_too() {
+    let organization = hub();
+    let mut properties = accounts(&BOTH, &REGIONS);
+    properties["ServiceTimeout"] = json!(75);
+    // Lambda runs it again a minute later, when nothing is waited for any more.
+    next_calls(&organization, "DescribeStacks", 1, || Fault::CrashAfter);
+    next_calls(&organization, "GetScheduleGroup", 3, || Fault::ServerError);
+    let begun = organization.aws.now();
+    organization.create_stack(CLEANUP_STACK, &template(&properties), &[]).expect_status("CREATE_COMPLETE");
+    let world = organization.aws.world();
+    let failed = world.calls().iter().find(|call| call.operation == "GetScheduleGroup" && call.outcome.is_err());
+    let at = begun.duration_until(failed.expect("the fault struck").at);
+    assert!(at >= SignedDuration::from_secs(60), "{at}");
+}
+
+#[test]
+fn a_resumption_that_cannot_be_scheduled_at_once_is_tried_again() {
+    let organization = hub();
+    organization.aws.world().behaviours.stack_set_operation_pause = SignedDuration::from_mins(2);
+    let (mut times, mut noted) = (7, false);
+    organization.aws.world().add_fault_plan(move |call| {
+        // Not the schedule of sweeps.
+        noted |= call.operation == "CreateStackInstances";
+        let strikes = noted && times > 0 && by_provider(call) && call.operation == "CreateSchedule";
+        times -= i32::from(strikes);
+        strikes.then_some(Fault::ServerError)
+    });
+    organization.create_stack(CLEANUP_STACK, &everywhere(), &[]).expect_status("CREATE_COMPLETE");
     assert_agreement(&organization);
 }
 
