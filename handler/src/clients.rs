@@ -113,6 +113,11 @@ impl Clients {
         self.organizations.get_or_init(|| aws_sdk_organizations::Client::new(&self.base))
     }
 
+    /// IAM, which has no region.
+    pub fn iam(&self) -> aws_sdk_iam::Client {
+        aws_sdk_iam::Client::new(&self.base)
+    }
+
     /// CloudFormation in the hub's region.
     pub fn cloudformation(&self) -> &aws_sdk_cloudformation::Client {
         self.cloudformation.get_or_init(|| aws_sdk_cloudformation::Client::new(&self.base))

@@ -84,8 +84,12 @@ class Emulators:
         return boto3.client(service, region_name=region, endpoint_url=endpoint, **keys)
 
     def create_function(self, artifact):
-        """The provider as infra-templates/provider.yaml has it; its ARN."""
+        """The provider as infra-templates/provider.yaml has it, with the roles that it looks for; its ARN."""
         role = f"arn:aws:iam::{ACCOUNT}:role"
+        for kind in ["Administration", "Execution"]:
+            self.client(self.ministack, "iam").create_role(
+                RoleName=f"AWSCloudFormationStackSet{kind}Role", AssumeRolePolicyDocument="{}"
+            )
         function = self.client(self.ministack, "lambda").create_function(
             FunctionName="ecr-cleanup-provider",
             Runtime="provided.al2023",

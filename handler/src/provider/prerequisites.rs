@@ -4,7 +4,8 @@
 //! least of all one that turns `DryRun` on.
 //!
 //! Not everything can be known before. That a workload account lacks its execution role or has a region disabled shows when the
-//! stack set comes there; the account is not covered then, and the answer names it.
+//! stack set comes there; the account is not covered then, and the answer names it. Of the roles in the hub it is known only
+//! whether they exist: what they trust and may do shows when they are used.
 
 use aws_sdk_cloudformation::error::ProvideErrorMetadata;
 use aws_sdk_cloudformation::types::{CallAs, OrganizationStatus};
@@ -17,11 +18,20 @@ use crate::clients::Clients;
 const STACK_SETS: &str = "member.org.stacksets.cloudformation.amazonaws.com";
 /// The service principal of AWS Config.
 const CONFIG: &str = "config.amazonaws.com";
+/// The role by which self-managed stack sets come into an account, unless they name another.
+const EXECUTION_ROLE: &str = "AWSCloudFormationStackSetExecutionRole";
+/// The role by which they do it from the hub, unless the hub's stack names another.
+const ADMINISTRATION_ROLE: &str = "AWSCloudFormationStackSetAdministrationRole";
+/// Where AWS keeps templates of both (CloudFormation user guide, Grant self-managed permissions).
+const TEMPLATES: &str = "https://s3.amazonaws.com/cloudformation-stackset-sample-templates-us-east-1";
 
 /// Fails with everything that is missing.
 pub(super) async fn check(clients: &Clients, desired: &Desired) -> Result<(), StepError> {
     let mut missing = Vec::new();
     regions(clients, desired, &mut missing).await?;
+    if matches!(desired.targets, Targets::Accounts(_)) {
+        roles(clients, desired, &mut missing).await?;
+    }
     if let Targets::Units { ids, call_as } = &desired.targets {
         organization(clients, desired, call_as, &mut missing).await?;
         if missing.is_empty() {
@@ -54,6 +64,48 @@ async fn regions(clients: &Clients, desired: &Desired, missing: &mut Vec<String>
         }
     }
     Ok(())
+}
+
+/// The roles of self-managed stack sets are there, as far as the hub can look.
+async fn roles(clients: &Clients, desired: &Desired, missing: &mut Vec<String>) -> Result<(), StepError> {
+    let hub = desired.identity.hub_account();
+    let command = |role: &str, parameters: &str| {
+        format!(
+            "`aws cloudformation create-stack --stack-name {role} --template-url {TEMPLATES}/{role}.yml{parameters} \
+             --capabilities CAPABILITY_NAMED_IAM`"
+        )
+    };
+    let administration = desired.administration_role_arn.rsplit('/').next().unwrap_or_default();
+    if !has_role(clients, administration).await? {
+        let advice = if administration == ADMINISTRATION_ROLE {
+            format!("make it with {}", command(administration, ""))
+        } else {
+            "make it, or name the one that there is in the hub stack's parameter StackSetAdministrationRoleName"
+                .to_owned()
+        };
+        missing.push(format!("the account {hub} has no role {administration} for stack sets; {advice}"));
+    }
+    if !has_role(clients, EXECUTION_ROLE).await? {
+        let parameters = format!(" --parameters ParameterKey=AdministratorAccountId,ParameterValue={hub}");
+        let command = command(EXECUTION_ROLE, &parameters);
+        missing.push(format!(
+            "the account {hub} has no role {EXECUTION_ROLE}; make it there, and in every workload account, with {command}"
+        ));
+    }
+    Ok(())
+}
+
+/// Whether the hub has a role. Who may not look does not know, and is not held up by it.
+async fn has_role(clients: &Clients, role: &str) -> Result<bool, StepError> {
+    match clients.iam().get_role().role_name(role).send().await {
+        Ok(_) => Ok(true),
+        Err(error) if error.as_service_error().is_some_and(|error| error.is_no_such_entity_exception()) => Ok(false),
+        Err(error) if error.code() == Some("AccessDenied") => {
+            tracing::warn!(role, "nobody lets the provider look whether there is such a role");
+            Ok(true)
+        }
+        Err(error) => Err(failed("iam:GetRole", role)(error)),
+    }
 }
 
 /// The organization trusts StackSets, and the hub may act for it.

@@ -1,7 +1,9 @@
 //! Reads that must not look like pulls: in the registries of the workloads' regions, the roles that look at images are excluded
 //! from the recorded pull times. In the hub's own region the template of the hub sees to it.
 //!
-//! An exclusion belongs to a registry and a role, not to an EcrCleanup: it is removed only when the hub has no other one.
+//! An exclusion belongs to a registry and a role, not to an EcrCleanup: it is removed only when the hub has no other one. Which
+//! regions others have is not looked up; so exclusions in regions that only an EcrCleanup had which went before the last one
+//! stay. They do no harm: they say of the functions' roles that their reads are no pulls, wherever that is.
 
 use std::collections::BTreeSet;
 

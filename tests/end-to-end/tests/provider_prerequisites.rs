@@ -178,6 +178,31 @@ fn a_region_that_is_not_enabled_in_the_hub_is_named_with_its_command() {
     assert_names(&failure(&organization), &["Workloads.Regions", "us-east-1"]);
 }
 
+/// Takes a role away from the hub.
+fn without_role(organization: &Organization, role: &str) {
+    let call = |operation, input| organization.call(&organization.hub, organization.home(), "iam", operation, input);
+    let policies = call("ListRolePolicies", json!({"RoleName": role}))["PolicyNames"].clone();
+    for policy in policies.as_array().into_iter().flatten() {
+        call("DeleteRolePolicy", json!({"RoleName": role, "PolicyName": policy}));
+    }
+    call("DeleteRole", json!({"RoleName": role}));
+}
+
+#[test]
+fn roles_of_stack_sets_that_the_hub_lacks_are_named_with_their_commands() {
+    let organization = Organization::new(1);
+    install_hub(&organization);
+    without_role(&organization, "AWSCloudFormationStackSetExecutionRole");
+    let execution = "/AWSCloudFormationStackSetExecutionRole.yml --parameters ParameterKey=AdministratorAccountId,ParameterValue=111111111111";
+    let administration = "/AWSCloudFormationStackSetAdministrationRole.yml --capabilities CAPABILITY_NAMED_IAM";
+    let reason = refusal(&organization, &accounts(&BOTH, &REGIONS));
+    assert_names(&reason, &[execution]);
+    assert!(!reason.contains(administration), "{reason}");
+    without_role(&organization, "AWSCloudFormationStackSetAdministrationRole");
+    assert_names(&refusal(&organization, &accounts(&BOTH, &REGIONS)), &[execution, administration]);
+    assert_eq!(refused(&organization), [] as [String; 0]);
+}
+
 #[test]
 fn what_breaks_later_holds_up_no_update_that_does_not_need_it() {
     let organization = Organization::new(1);
