@@ -120,3 +120,33 @@ pub fn fail_in(organization: &Organization, account: &str, reason: Option<&str>)
     let account = AccountId::new(account).expect("a constant");
     organization.aws.world().fail_stack_instances(&account, reason);
 }
+
+/// The properties of each version that was ever published, in the order of their history, as CloudFormation still holds them:
+/// those that all have, and all that the version added.
+pub fn every_shape(common: &Value) -> [Value; 4] {
+    let mut first = common.clone();
+    first["OptInTag"] = json!({"Key": "ecr-cleanup"});
+    first["RollbackWindowHours"] = json!(48);
+    first["DryRun"] = json!(false);
+    first["KeepNewestImages"] = json!(1);
+    first["KeepTagPatterns"] = json!(["release-*"]);
+    first["ServiceTimeout"] = json!(3600);
+    let mut second = first.clone();
+    second["KeepPulledWithinHours"] = json!(72);
+    second["UncoveredAccounts"] = json!(["444444444444"]);
+    second["OutsidePullers"] = json!("Keep");
+    second["Action"] = json!("Delete");
+    let mut third = second.clone();
+    third["SweepSchedule"] = json!("rate(2 days)");
+    third["NeverDeployedImages"] = json!("Keep");
+    third["NeverDeployedAfterHours"] = json!(400);
+    third["UntaggedImages"] = json!("Keep");
+    third["ActiveRevisionsPerFamily"] = json!(2);
+    third["ServiceOnlyFamilies"] = json!(["web"]);
+    let mut fourth = third.clone();
+    fourth["Rollout"] = json!({
+        "RegionConcurrencyType": "SEQUENTIAL", "MaxConcurrentPercentage": 50, "FailureTolerancePercentage": 10,
+        "ConcurrencyMode": "STRICT_FAILURE_TOLERANCE", "ManagedExecution": false,
+    });
+    [first, second, third, fourth]
+}

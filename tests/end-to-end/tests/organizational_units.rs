@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use end_to_end::cleanup::{every_shape, refused, template};
 use end_to_end::{CLEANUP_STACK, Item, Mutability, Organization, Pushed, install_hub};
 use serde_json::{Value, json};
 use simulated_aws::AccountId;
@@ -255,4 +256,69 @@ fn another_kind_of_workloads_replaces_the_resource() {
     let former: Vec<_> = organization.inventory().into_iter().filter(|item| item.name.contains(PART)).collect();
     assert_eq!(former, [] as [Item; 0]);
     scene.assert_healthy();
+}
+
+/// The role by which AWS Config reads the organization.
+fn aggregator_role(organization: &Organization) -> String {
+    let call = |operation, input| organization.call(&organization.hub, organization.home(), "iam", operation, input);
+    let statement = json!({"Effect": "Allow", "Principal": {"Service": CONFIG}, "Action": "sts:AssumeRole"});
+    let trust = json!({"Version": "2012-10-17", "Statement": [statement]}).to_string();
+    let role = "ecr-cleanup-aggregator";
+    let made = call("CreateRole", json!({"RoleName": role, "AssumeRolePolicyDocument": trust}));
+    let policy = "arn:aws:iam::aws:policy/service-role/AWSConfigRoleForOrganizations";
+    call("AttachRolePolicy", json!({"RoleName": role, "PolicyArn": policy}));
+    made["Role"]["Arn"].as_str().expect("text").to_owned()
+}
+
+#[test]
+fn a_new_version_brings_an_ecr_cleanup_of_every_shape_for_organizational_units_along() {
+    for number in 0..4 {
+        let scene = Scene::new();
+        let organization = &scene.organization;
+        let role = aggregator_role(organization);
+        let call = |service, operation, input| {
+            organization.call(&organization.hub, organization.home(), service, operation, input)
+        };
+        let regions: Vec<_> = organization.regions.iter().map(|region| region.as_str()).collect();
+        let of_organization = json!({
+            "OrganizationId": scene.id, "OrganizationalUnitIds": [scene.unit], "AggregatorRoleArn": role,
+            "CallAs": "DELEGATED_ADMIN",
+        });
+        let common = json!({"Name": "prod", "Workloads": {"Organization": of_organization, "Regions": regions}});
+        let mut properties = every_shape(&common)[number].clone();
+        properties["ProviderVersion"] = json!("0.0.1");
+        organization.create_stack(CLEANUP_STACK, &template(&properties), &[]).expect_status("CREATE_COMPLETE");
+        let parts = || {
+            let checks = json!({"EventBusName": PART, "Rule": format!("{PART}-checks")});
+            let aggregators = call("config", "DescribeConfigurationAggregators", json!({}));
+            json!([
+                call("events", "DescribeEventBus", json!({"Name": PART}))["Policy"],
+                call("events", "ListTargetsByRule", checks)["Targets"],
+                aggregators["ConfigurationAggregators"][0]["OrganizationAggregationSource"],
+                scene.covered(),
+            ])
+        };
+        let begun = parts();
+        assert_eq!(scene.covered(), scene.everywhere(&["222222222222", "333333333333"]));
+        // What an earlier version made: other settings, no policy yet, an aggregator of one region, instances in one region.
+        let queue = "arn:aws:sqs:eu-west-1:111111111111:ecr-cleanup-check-images";
+        let targets = json!([{"Id": "queue", "Arn": queue}]);
+        let rule = format!("{PART}-checks");
+        call("events", "PutTargets", json!({"EventBusName": PART, "Rule": rule, "Targets": targets}));
+        call("events", "RemovePermission", json!({"EventBusName": PART, "RemoveAllPermissions": true}));
+        let source = json!({"RoleArn": role, "AwsRegions": [regions[0]]});
+        let aggregator = json!({"ConfigurationAggregatorName": PART, "OrganizationAggregationSource": source});
+        call("config", "PutConfigurationAggregator", aggregator);
+        let removal = json!({
+            "StackSetName": PART, "CallAs": "DELEGATED_ADMIN", "Regions": [regions[1]], "RetainStacks": "false",
+            "DeploymentTargets": {"OrganizationalUnitIds": [scene.unit]},
+        });
+        call("cloudformation", "DeleteStackInstances", removal);
+        organization.minutes(10);
+        assert_ne!(parts(), begun);
+        properties["ProviderVersion"] = json!("0.0.2");
+        organization.update_stack(CLEANUP_STACK, &template(&properties), &[]).expect_status("UPDATE_COMPLETE");
+        assert_eq!(parts(), begun, "shape {number}");
+        assert_eq!(refused(organization), [] as [String; 0]);
+    }
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use end_to_end::cleanup::{
-    BOTH, PART, REGIONS, accounts, changes, current, fail_in, failure, hub, instances, left, refused, template,
+    BOTH, PART, REGIONS, accounts, changes, current, every_shape, fail_in, failure, hub, instances, left, refused,
+    template,
 };
 use end_to_end::{CLEANUP_STACK, HUB_STACK, Installation, Item, Mutability, Organization, Pushed};
 use jiff::SignedDuration;
@@ -595,33 +596,9 @@ fn a_rollback_ends_where_the_update_began() {
     assert_healthy(&organization);
 }
 
-/// The properties of each version that was ever published, in the order of their history, as CloudFormation still holds them.
-fn every_earlier_shape() -> [Value; 3] {
-    let mut first = accounts(&BOTH, &REGIONS);
-    first["OptInTag"] = json!({"Key": "ecr-cleanup"});
-    first["RollbackWindowHours"] = json!(48);
-    first["DryRun"] = json!(false);
-    first["KeepNewestImages"] = json!(1);
-    first["KeepTagPatterns"] = json!(["release-*"]);
-    first["ServiceTimeout"] = json!(3600);
-    let mut second = first.clone();
-    second["KeepPulledWithinHours"] = json!(72);
-    second["UncoveredAccounts"] = json!(["444444444444"]);
-    second["OutsidePullers"] = json!("Keep");
-    second["Action"] = json!("Delete");
-    let mut third = second.clone();
-    third["SweepSchedule"] = json!("rate(2 days)");
-    third["NeverDeployedImages"] = json!("Keep");
-    third["NeverDeployedAfterHours"] = json!(400);
-    third["UntaggedImages"] = json!("Keep");
-    third["ActiveRevisionsPerFamily"] = json!(2);
-    third["ServiceOnlyFamilies"] = json!(["web"]);
-    [first, second, third]
-}
-
 #[test]
 fn a_new_version_brings_an_ecr_cleanup_of_every_earlier_shape_along() {
-    for mut properties in every_earlier_shape() {
+    for mut properties in every_shape(&accounts(&BOTH, &REGIONS)) {
         let organization = hub();
         properties["ProviderVersion"] = json!("0.0.1");
         organization.create_stack(CLEANUP_STACK, &template(&properties), &[]).expect_status("CREATE_COMPLETE");
