@@ -109,6 +109,9 @@ struct Resume {
     /// When CloudFormation got its answer, if only the rollout is looked after.
     #[serde(default)]
     answered: Option<Timestamp>,
+    /// When CloudFormation had taken that answer: another time means another request.
+    #[serde(default)]
+    settled: Option<Timestamp>,
     /// What the stack was doing when the request was delivered. While it waits for the answer it does nothing else.
     #[serde(default)]
     stack_status: Option<String>,
@@ -123,7 +126,7 @@ impl Resume {
         let timeout = request::timeout(&payload);
         let sent = request::sent_at(&payload).filter(|at| (now - timeout..=now).contains(at)).unwrap_or(now);
         let deadline = sent + timeout - request::reserve(&payload);
-        Self { request: payload, deadline, token: 0, answered: None, stack_status: None }
+        Self { request: payload, deadline, token: 0, answered: None, settled: None, stack_status: None }
     }
 }
 
@@ -134,6 +137,8 @@ struct Run<'a> {
     invocation: Invocation<'a>,
     /// What the stack was doing when it was first looked at.
     stack_status: OnceLock<String>,
+    /// When CloudFormation had taken the answer, once that is seen.
+    settled: OnceLock<Timestamp>,
     /// The ids of what the request leads to, and of what that replaces.
     physical_ids: Vec<String>,
     /// When work that has not ended is cut off: in time for an answer of its own.
@@ -148,8 +153,9 @@ impl<'a> Run<'a> {
         let request = Request::read(&resume.request)?;
         let physical_ids = Identity::of_request(&request);
         let stack_status = resume.stack_status.clone().map_or_else(OnceLock::new, OnceLock::from);
+        let settled = resume.settled.map_or_else(OnceLock::new, OnceLock::from);
         let at = Mutex::new("its beginning");
-        let mut run = Self { request, resume, invocation, stack_status, physical_ids, cut_off: now, at };
+        let mut run = Self { request, resume, invocation, stack_status, settled, physical_ids, cut_off: now, at };
         let end = invocation.deadline;
         run.cut_off = end - CUT_OFF_BEFORE_END.min(now.duration_until(end) / 4);
         if run.resume.answered.is_none() {
@@ -438,10 +444,17 @@ impl Provider {
         let known = stack::Known {
             sent: request::sent_at(&run.resume.request),
             answered,
+            settled: run.settled.get().copied(),
             status: run.stack_status.get().map(String::as_str),
             physical_id: run.physical_id(),
         };
         let overtaken = look.overtaken(run.request.kind, known);
+        if answered.is_some()
+            && overtaken.is_none()
+            && let Some(settled) = look.settled()
+        {
+            run.settled.get_or_init(|| settled);
+        }
         run.stack_status.get_or_init(|| look.status);
         Ok(overtaken)
     }
@@ -569,7 +582,8 @@ impl Provider {
     /// Schedules the next look; at the rollout, if the request is answered.
     async fn resume_later(&self, run: &Run<'_>, answered: Option<Timestamp>) -> Result<(), StepError> {
         let stack_status = run.stack_status.get().cloned();
-        let next = Resume { token: run.resume.token + 1, answered, stack_status, ..run.resume.clone() };
+        let settled = run.settled.get().copied();
+        let next = Resume { token: run.resume.token + 1, answered, settled, stack_status, ..run.resume.clone() };
         let (scheduler, now) = (self.clients.scheduler(), self.clock.now());
         let (function, request_id) = (run.invocation.function_arn, &run.request.request_id);
         resume::schedule(scheduler, &self.environment, function, run.physical_id(), request_id, &next, now).await

@@ -23,8 +23,8 @@ use super::step::{StepError, failed};
 
 /// By how much clocks of CloudFormation may differ, and a signature is cut to whole seconds.
 const SKEW: SignedDuration = SignedDuration::from_secs(10);
-/// In which time CloudFormation has taken an answer. No rollout is looked at before.
-const SETTLES: SignedDuration = SignedDuration::from_secs(90);
+/// In which time CloudFormation has taken an answer.
+const SETTLES: SignedDuration = SignedDuration::from_mins(5);
 
 /// A stack, and the resource of a request in it.
 #[derive(Debug, Clone)]
@@ -50,6 +50,8 @@ pub(super) struct Known<'a> {
     pub(super) sent: Option<Timestamp>,
     /// When it was answered.
     pub(super) answered: Option<Timestamp>,
+    /// When the resource's status changed last, at the first look after the answer was taken.
+    pub(super) settled: Option<Timestamp>,
     /// The stack's status at the first look. While CloudFormation waits for the answer it does not change.
     pub(super) status: Option<&'a str>,
     /// The id of the resource that the request leads to.
@@ -86,6 +88,12 @@ pub(super) async fn look(client: &Client, request: &Request) -> Result<Look, Ste
 }
 
 impl Look {
+    /// When the resource became what it is, if it is at rest.
+    pub(super) fn settled(&self) -> Option<Timestamp> {
+        let resource = self.resource.as_ref()?;
+        matches!(resource.status.as_str(), "CREATE_COMPLETE" | "UPDATE_COMPLETE").then_some(resource.changed)?
+    }
+
     /// What there is instead, if CloudFormation does not want any more what the request asks for.
     pub(super) fn overtaken(&self, kind: RequestType, known: Known<'_>) -> Option<String> {
         let by_stack = || Some(format!("its stack is {}", self.status));
@@ -103,8 +111,14 @@ impl Look {
             // A deletion of what the resource was replaced by, or replaces, is no concern of this one.
             let of_another = resource.status.starts_with("DELETE_")
                 && resource.physical_id.as_deref().is_some_and(|id| id != known.physical_id);
-            let newer = resource.status.ends_with("_IN_PROGRESS")
-                || resource.changed.is_some_and(|changed| changed > answered + SETTLES);
+            let newer = resource.changed.is_some_and(|changed| {
+                if resource.status.ends_with("_IN_PROGRESS") {
+                    // As long as the answer is not taken, it is this request that is under way.
+                    changed > known.sent.unwrap_or(answered) + SKEW
+                } else {
+                    known.settled.map_or(changed > answered + SETTLES, |settled| changed != settled)
+                }
+            });
             return if newer && !of_another { by_resource(resource) } else { None };
         }
         if !same {
@@ -195,7 +209,7 @@ mod tests {
     #[test]
     fn a_request_is_overtaken_by_what_came_after_it_was_sent() {
         use RequestType::{Create, Delete, Update};
-        let known = Known { sent: Some(at(10)), answered: None, status: None, physical_id: "id" };
+        let known = Known { sent: Some(at(10)), answered: None, settled: None, status: None, physical_id: "id" };
         let table = [
             (Create, seen("CREATE_IN_PROGRESS", 9, ("CREATE_IN_PROGRESS", 10)), false, "it is waited for"),
             (Create, seen("CREATE_IN_PROGRESS", 9, ("CREATE_FAILED", 11)), true, "it failed; others are being created"),
@@ -221,8 +235,13 @@ mod tests {
     #[test]
     fn an_answered_rollout_is_overtaken_by_the_next_request_of_the_resource_and_by_no_other_update() {
         use RequestType::Update;
-        let known =
-            Known { sent: Some(at(10)), answered: Some(at(60)), status: Some("UPDATE_IN_PROGRESS"), physical_id: "id" };
+        let known = Known {
+            sent: Some(at(10)),
+            answered: Some(at(60)),
+            settled: None,
+            status: Some("UPDATE_IN_PROGRESS"),
+            physical_id: "id",
+        };
         let other_version = |mut look: Look| {
             if let Some(resource) = &mut look.resource {
                 resource.physical_id = Some("other".to_owned());
@@ -234,6 +253,8 @@ mod tests {
             (seen("UPDATE_COMPLETE", 70, ("UPDATE_COMPLETE", 60)), false, "an update of others"),
             (seen("UPDATE_IN_PROGRESS", 70, ("UPDATE_IN_PROGRESS", 70)), true, "the next update"),
             (seen("UPDATE_IN_PROGRESS", 61, ("UPDATE_IN_PROGRESS", 61)), true, "the next update, at once"),
+            (seen("UPDATE_IN_PROGRESS", 9, ("UPDATE_IN_PROGRESS", 10)), false, "the answer is not taken yet"),
+            (seen("UPDATE_COMPLETE", 9, ("UPDATE_COMPLETE", 64)), false, "it took a while"),
             (seen("UPDATE_COMPLETE", 70, ("UPDATE_COMPLETE", 71)), true, "the next update has ended"),
             (seen("UPDATE_ROLLBACK_IN_PROGRESS", 9, ("UPDATE_COMPLETE", 60)), true, "it is about to be taken back"),
             (seen("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", 70, ("DELETE_IN_PROGRESS", 71)), true, "its deletion"),
@@ -248,6 +269,11 @@ mod tests {
         ];
         for (look, expected, why) in table {
             assert_eq!(look.overtaken(Update, known).is_some(), expected, "{why}: {look:?}");
+        }
+        let settled = Known { settled: Some(at(61)), ..known };
+        for (changed, expected) in [(61, false), (62, true)] {
+            let look = seen("UPDATE_COMPLETE", 61, ("UPDATE_COMPLETE", changed));
+            assert_eq!(look.overtaken(Update, settled).is_some(), expected, "changed at {changed}");
         }
     }
 

@@ -157,10 +157,14 @@ fn a_short_service_timeout_is_kept_too() {
     next_calls(&organization, "CreateScheduleGroup", u32::MAX, || Fault::Hang);
     organization.create_stack(CLEANUP_STACK, &template(&properties), &[]).expect_status("ROLLBACK_COMPLETE");
     assert!(failure(&organization).contains("the schedule group did not come"), "{}", failure(&organization));
-    // Not even the first minutes of a rollout are waited for.
-    let organization = hub();
-    organization.aws.world().behaviours.stack_set_operation_pause = SignedDuration::from_mins(5);
-    organization.create_stack(CLEANUP_STACK, &template(&properties), &[]).expect_status("CREATE_COMPLETE");
+    // Not even the first minutes of a rollout are waited for, or not many.
+    for timeout in [60, 120, 300, 600] {
+        let organization = hub();
+        organization.aws.world().behaviours.stack_set_operation_pause = SignedDuration::from_mins(15);
+        properties["ServiceTimeout"] = json!(timeout);
+        let stack = organization.create_stack(CLEANUP_STACK, &template(&properties), &[]);
+        assert_eq!(stack.expect_status("CREATE_COMPLETE").output("RolloutPending"), "true", "{timeout} s");
+    }
 }
 
 #[test]
