@@ -17,7 +17,8 @@
 //!   ends: also one that cannot be read, one whose call fails or hangs, and one that makes the provider panic. Only a
 //!   function that is killed outright answers nothing; what it was given ends in the queue of failures.
 //! - What CloudFormation does not wait for any more (a delivery or a resumption that its own answer, a rollback, a deletion or
-//!   a newer update has overtaken) is given up, without another answer; so all answers to a request agree. See [`stack`].
+//!   a newer update has overtaken) is given up, without another answer; so all answers to a request agree. How that is told says
+//!   `provider/stack.rs`.
 //! - A rollout that CloudFormation cannot wait for goes on after the answer, for about a day, whatever call fails meanwhile.
 //!   It concerns the stack set alone, yields to whatever is asked for next, and is reported like one that was waited for.
 //!
@@ -380,7 +381,9 @@ impl Provider {
     async fn look_after(&self, run: &Run<'_>) {
         let request = &run.request;
         let Ok(desired) = Desired::new(request, &self.environment) else {
-            tracing::error!(request_id = %request.request_id, "a rollout that cannot be read was resumed");
+            // The hub's stack allows other opt-in tags by now, say.
+            tracing::error!(request_id = %request.request_id, "nobody looks after a rollout that is refused by now");
+            self.count(request, Metric::ProviderFailures, 1);
             return;
         };
         let work = pin!(async {
