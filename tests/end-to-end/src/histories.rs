@@ -7,8 +7,9 @@
 //! - The [`oracle`] judges by the simulation's truth about ECS and ECR, never by what the product says.
 //!
 //! # What the oracle demands
-//! - No used image was deleted, unless it became used within Config's delay before, or within the time for which coverage
-//!   is remembered.
+//! - No used image was deleted, unless it became used within Config's delay before, or while an account and region no longer
+//!   showed its uses and the proof that it does was still remembered.
+//! - Nothing was deleted while an account and region that may pull did not show its uses, once that proof was forgotten.
 //! - Every unused image of an opted-in repository that no setting keeps is gone, whatever events were lost, at the latest
 //!   one rollback window and one sweep after the last thing that concerned it.
 //! - Nothing outside opted-in repositories was touched, nothing under `DryRun`, nothing within the rollback window of an

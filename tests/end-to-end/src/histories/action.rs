@@ -78,6 +78,12 @@ pub enum Blindness {
     Authorization,
     /// The stack set's instance is not there: no evidence role that trusts the hub, no coverage probe.
     Instance,
+    /// The coverage probe alone is not there.
+    Probe,
+    /// The recorder records once a day.
+    Daily,
+    /// The recorder does not record services.
+    MissingType,
 }
 
 /// What goes wrong between the product and AWS.
@@ -138,6 +144,13 @@ pub enum Action {
         /// The tag that it gets.
         to: usize,
     },
+    /// A tag is deleted by its team, and the image with its last one.
+    DeleteTag {
+        /// The repository's number.
+        repository: usize,
+        /// The tag's number.
+        tag: usize,
+    },
     /// A task definition is registered.
     Register {
         /// Whose.
@@ -148,6 +161,8 @@ pub enum Action {
         tag: usize,
         /// How the image is named.
         by: By,
+        /// The repository and the tag of a second container's image, which is named by tag.
+        beside: Option<(usize, usize)>,
     },
     /// The service is deployed with the revision that is so many older than the latest; it is created if need be.
     Run {
@@ -155,6 +170,34 @@ pub enum Action {
         spot: Spot,
         /// How many older.
         back: usize,
+    },
+    /// The service is deployed again with the revision that it runs, by force: its tags are resolved anew.
+    Redeploy {
+        /// Whose.
+        spot: Spot,
+    },
+    /// A task is started by itself.
+    RunTask {
+        /// Whose.
+        spot: Spot,
+        /// How many older than the latest.
+        back: usize,
+    },
+    /// A user outside ECS names an image from now on: a CodeBuild project, or a Lambda function that has its digest.
+    UseOutsideEcs {
+        /// Whose.
+        spot: Spot,
+        /// The repository's number.
+        repository: usize,
+        /// The tag's number.
+        tag: usize,
+        /// How the image is named; by tag and digest means the digest of a function.
+        by: By,
+    },
+    /// The user outside ECS is deleted.
+    DropOutsideEcs {
+        /// Whose.
+        spot: Spot,
     },
     /// A revision is deregistered.
     Deregister {
@@ -253,7 +296,7 @@ pub enum Action {
         /// Attempts to deliver that fail.
         failing: u32,
     },
-    /// Config takes up to so many minutes from now on, for each of its two steps.
+    /// Config takes up to so many minutes from now on, for each of its two steps; zero means as long as ever.
     ConfigDelay {
         /// Minutes.
         minutes: i64,

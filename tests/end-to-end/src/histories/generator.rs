@@ -105,6 +105,15 @@ impl Story {
         }
     }
 
+    /// With this chance, an image for a second container is pushed, in any repository: its repository and tag.
+    fn beside(&mut self, minute: u32, percent: u32) -> Option<(usize, usize)> {
+        self.chance(percent).then(|| {
+            let (repository, tag) = (self.repository(), self.tag());
+            self.push(minute, repository, tag, false);
+            (repository, tag)
+        })
+    }
+
     /// A team deploys now and then: as CloudFormation does (registers, updates the service, deregisters what it replaced) or
     /// by hand (never deregisters); with a tag that moves or a new one.
     fn team(&mut self) {
@@ -114,13 +123,14 @@ impl Story {
         let by = self.any(&[By::Tag, By::Tag, By::Tag, By::Digest, By::Digest, By::Both, By::Child]);
         let mut tag = self.tag();
         let mut minute = self.between(0, 6 * HOUR);
+        let beside = self.beside(minute, 15);
         for deployment in 0..self.rng.usize(1..=4) {
             // The same tag again moves, if it can.
             if deployment > 0 && !(self.history.movable_tags[repository] && self.chance(50)) {
                 tag = self.tag();
             }
             self.push(minute, repository, tag, index);
-            self.add(minute + 2, Action::Register { spot, repository, tag, by });
+            self.add(minute + 2, Action::Register { spot, repository, tag, by, beside });
             if runs {
                 self.add(minute + 3, Action::Run { spot, back: 0 });
             }
@@ -134,6 +144,13 @@ impl Story {
                 // A rollback, inside or outside the window.
                 let later = minute + self.between(4, 30 * HOUR);
                 self.add(later, Action::Run { spot, back: 1 });
+            }
+            if runs && self.chance(15) {
+                let later = minute + self.between(4, 30 * HOUR);
+                self.add(later, Action::Redeploy { spot });
+            }
+            if self.chance(10) {
+                self.add(minute + 4, Action::RunTask { spot, back: 0 });
             }
             minute += self.between(HOUR, 24 * HOUR);
         }
@@ -161,13 +178,16 @@ impl Story {
         let (tag, index) = (self.tag(), self.chance(25));
         let begin = self.between(0, 30 * HOUR);
         self.push(begin, repository, tag, index);
-        self.add(begin + 3, Action::Register { spot: first, repository, tag, by: By::Tag });
+        self.add(begin + 3, Action::Register { spot: first, repository, tag, by: By::Tag, beside: None });
         if self.chance(25) {
             self.add(begin + 4, Action::Run { spot: first, back: 0 });
         }
         let end = begin + self.between(HOUR, 30 * HOUR);
         self.add(end, Action::Stop { spot: first });
         self.add(end + 1, Action::Deregister { spot: first, back: 0 });
+        if self.chance(25) {
+            self.add(end + 5, Action::Delete { spot: first, back: 0 });
+        }
 
         // The other one comes shortly before.
         let comes = end - self.between(15, HOUR);
@@ -177,8 +197,9 @@ impl Story {
             named = self.tag();
             self.add(comes - 5, Action::Retag { repository, from: tag, to: named });
         }
-        let register = |spot, by| Action::Register { spot, repository, tag: named, by };
-        match self.rng.u32(0..12) {
+        let beside = self.beside(begin, 20);
+        let register = |spot, by| Action::Register { spot, repository, tag: named, by, beside };
+        match self.rng.u32(0..17) {
             // A task definition that nothing runs.
             0 | 1 => self.add(comes, register(second, by)),
             // A service whose task definition is ACTIVE, or was.
@@ -189,12 +210,23 @@ impl Story {
                     self.add(comes + 5, Action::Deregister { spot: second, back: 0 });
                 }
             }
-            // A service that has pinned the digest, whose tag moves on without it.
-            5 | 6 if movable => {
+            // A service that has pinned the digest, whose tag moves on without it; or is deleted and pushed again, while
+            // the image keeps another one. The service may be deployed again, and pin what the tag means then.
+            5 | 6 if movable || named != tag => {
                 self.add(comes, register(second, By::Tag));
                 self.add(comes + 1, Action::Run { spot: second, back: 0 });
-                let moves = comes + self.between(6, 20 * HOUR);
-                self.push(moves, repository, named, false);
+                let mut moves = comes + self.between(6, 20 * HOUR);
+                for again in [true, false] {
+                    if !movable || self.chance(20) {
+                        self.add(moves, Action::DeleteTag { repository, tag: named });
+                    }
+                    self.push(moves, repository, named, false);
+                    if !again || self.rng.bool() {
+                        break;
+                    }
+                    self.add(moves + 10, Action::Redeploy { spot: second });
+                    moves += self.between(HOUR, 20 * HOUR);
+                }
                 self.add(moves + 5, Action::Deregister { spot: second, back: 0 });
             }
             // A deployment that is replaced only slowly.
@@ -207,7 +239,13 @@ impl Story {
                 self.add(comes + 6, Action::Rollout { minutes });
                 self.add(
                     comes + 7,
-                    Action::Register { spot: second, repository: other_repository, tag: other, by: By::Digest },
+                    Action::Register {
+                        spot: second,
+                        repository: other_repository,
+                        tag: other,
+                        by: By::Digest,
+                        beside: None,
+                    },
                 );
                 self.add(comes + 8, Action::Run { spot: second, back: 0 });
                 self.add(comes + 10, Action::Deregister { spot: second, back: 1 });
@@ -241,23 +279,45 @@ impl Story {
                 self.add(comes, register(outside, by));
                 self.add(comes + 1, Action::Run { spot: outside, back: 0 });
             }
+            // Something else than ECS.
+            11 | 12 => {
+                self.add(comes, Action::UseOutsideEcs { spot: second, repository, tag: named, by });
+                if self.rng.bool() {
+                    let later = comes + self.between(HOUR, 3 * DAY);
+                    self.add(later, Action::DropOutsideEcs { spot: second });
+                }
+            }
+            // A task that runs by itself, whose task definition stays or not.
+            13 => {
+                self.add(comes, register(second, by));
+                self.add(comes + 1, Action::RunTask { spot: second, back: 0 });
+                if self.rng.bool() {
+                    self.add(comes + 5, Action::Deregister { spot: second, back: 0 });
+                }
+            }
             // Nobody.
             _ => {}
         }
         // Meanwhile the place may show nothing of it.
         if self.chance(30) {
-            let by = self.any(&[
-                Blindness::Recorder,
-                Blindness::Recorder,
-                Blindness::Source,
-                Blindness::Authorization,
-                Blindness::Instance,
-            ]);
-            let spot = second;
+            let (spot, by) = (second, self.blindness());
             let until = end + self.between(2 * HOUR, 60 * HOUR);
             self.add(comes - 10, Action::Blind { spot, by, on: true });
             self.add(until, Action::Blind { spot, by, on: false });
         }
+    }
+
+    fn blindness(&mut self) -> Blindness {
+        self.any(&[
+            Blindness::Recorder,
+            Blindness::Recorder,
+            Blindness::Source,
+            Blindness::Authorization,
+            Blindness::Instance,
+            Blindness::Probe,
+            Blindness::Daily,
+            Blindness::MissingType,
+        ])
     }
 
     fn change_of_mind(&mut self) {
@@ -276,11 +336,24 @@ impl Story {
                 let later = minute + self.between(2 * HOUR, 30 * HOUR);
                 self.add(later, Action::Settings { dry_run: false, keep_newest: 0 });
             }
-            5 => self.add(minute, Action::Settings { dry_run: false, keep_newest: 2 }),
+            5 => {
+                self.add(minute, Action::Settings { dry_run: false, keep_newest: 2 });
+                if self.rng.bool() {
+                    let later = minute + self.between(2 * HOUR, 30 * HOUR);
+                    self.add(later, Action::Settings { dry_run: false, keep_newest: 0 });
+                }
+            }
             6 if self.history.workloads > 1 => {
                 self.add(minute, Action::Workloads { count: self.history.workloads - 1 });
                 let later = minute + self.between(2 * HOUR, 30 * HOUR);
                 self.add(later, Action::Workloads { count: self.history.workloads });
+            }
+            7 => {
+                let tag = self.rng.usize(0..=self.tags);
+                self.add(minute, Action::DeleteTag { repository, tag });
+                if self.rng.bool() {
+                    self.push(minute + 1, repository, tag, false);
+                }
             }
             _ => {
                 self.contents += 1;
@@ -316,12 +389,12 @@ impl Story {
                 self.add(end, Action::Delivery { lost: 0, doubled: 0, late: 0, failing: 0 });
             }
             6 => {
-                let minutes = i64::from(self.between(5, 30));
+                let minutes = i64::from(self.between(6, 30));
                 self.add(begin, Action::ConfigDelay { minutes });
+                self.add(end, Action::ConfigDelay { minutes: 0 });
             }
             _ => {
-                let by =
-                    self.any(&[Blindness::Recorder, Blindness::Source, Blindness::Authorization, Blindness::Instance]);
+                let by = self.blindness();
                 let spot = Spot {
                     account: self.rng.usize(0..self.history.workloads),
                     region: self.rng.usize(0..self.history.regions),

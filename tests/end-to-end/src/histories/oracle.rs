@@ -5,9 +5,15 @@
 //! between deployments only end.
 //!
 //! # What counts as a use (S1)
-//! An ACTIVE task definition that names the image; a deployment or task set that runs it, by what it pinned; a rule that
-//! starts a task definition which names it. Whoever uses an index needs all its children, whoever names a child uses its
-//! indexes, and what is attached to a used image (a signature, say) is needed like the image.
+//! An ACTIVE task definition that names the image; a service or task set that runs it, by what it pinned; a rule that
+//! starts a task definition which names it; a user outside ECS that names it. Whoever uses an index needs all its children,
+//! whoever names a child uses its indexes, and what is attached to a used image (a signature, say) is needed like the image.
+//!
+//! # What nobody can see
+//! A use or an event need not be shown before Config's delay, in force when it began, has passed; nor while the proof is
+//! still remembered that its account and region shows everything, if it began after that had ended; nor shortly after that
+//! began again. All of this counts for that account and region alone. What a service uses through one deployment after the
+//! other began with the first.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +21,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use simulated_aws::ecr::{self, ImageReference, ImageStatus, Removal, Removed, Repository};
 use simulated_aws::ecs::{TaskDefinitionStatus, User, image_uses, outages, task_definitions};
-use simulated_aws::{AccountId, Region, World};
+use simulated_aws::{AccountId, Principal, Region, World};
+
+use super::action::Blindness;
 
 /// The value of an opt-in tag that only opts in.
 pub(super) const ENABLED: &str = "enabled";
@@ -32,36 +40,72 @@ const PULL_TIME_LAG: SignedDuration = SignedDuration::from_hours(24);
 const OLD_SETTINGS: SignedDuration = SignedDuration::from_mins(17);
 /// From its look at an image to the deletion a function takes at most so long: its timeout, and a minute more.
 const RUN: SignedDuration = SignedDuration::from_mins(6);
-/// Coverage that was proven is remembered for so long, which is longer than Config takes if nothing is said of it.
+/// Coverage that was proven is remembered for so long.
 const REMEMBERED: SignedDuration = SignedDuration::from_mins(15);
+/// Config takes at most so long for its two steps if nothing is said of it.
+const CONFIG_DELAY: SignedDuration = SignedDuration::from_mins(10);
 /// A recorder that was started is not trusted for so long.
 const DISCOVERY: SignedDuration = SignedDuration::from_mins(20);
 /// A sweep comes once a day, and what it finds is gone soon after.
 const SWEEP: SignedDuration = SignedDuration::from_hours(25);
+
+/// What every violation of a kind begins with.
+pub(super) const USED: &str = "a used image was deleted";
+pub(super) const NOT_COVERED: &str = "deleted without coverage";
+pub(super) const WITHIN_WINDOW: &str = "deleted within the rollback window";
+pub(super) const AGAINST_OPT_IN: &str = "deleted against the opt-in tag";
+
+/// An account and a region.
+type Place = (String, String);
+
+/// The place of something, by its ARN.
+fn place_of(arn: &str) -> Place {
+    let mut parts = arn.split(':').skip(3).map(str::to_owned);
+    let region = parts.next().unwrap_or_default();
+    (parts.next().unwrap_or_default(), region)
+}
+
+/// A time in which a place does not show what it uses.
+#[derive(Debug)]
+struct Blind {
+    /// `None` if its account does not belong to the EcrCleanup.
+    by: Option<Blindness>,
+    begin: Timestamp,
+    end: Option<Timestamp>,
+}
 
 pub(super) struct Oracle {
     hub: AccountId,
     home: Region,
     outside: AccountId,
     admitted: BTreeSet<String>,
-    /// Who uses an image, and since when.
-    uses: BTreeMap<Image, BTreeMap<String, Timestamp>>,
+    /// Who uses an image.
+    uses: BTreeMap<Image, BTreeMap<String, Use>>,
     last_used: BTreeMap<Image, Timestamp>,
     /// What the opt-in tag of a repository says, and since when.
     opted_in: BTreeMap<String, (String, Timestamp)>,
     /// The task definitions that rules start, by the rules' names.
     rules: BTreeMap<String, String>,
+    /// The image references of users outside ECS, by the users' ARNs.
+    outside_ecs: BTreeMap<String, String>,
     /// Repositories with a user of which nobody can say which of their images it has pinned: when that was so first and
     /// last. One that begins just now is asked again in time.
     unaskable: BTreeMap<(String, String), (Timestamp, Timestamp)>,
     /// When images were pushed and pulled, and since when that is known.
     times: BTreeMap<Image, (Times, Timestamp)>,
-    /// The last task definition event that names an image.
-    events: BTreeMap<Image, Timestamp>,
+    /// The task definition events that name an image: when, and of which task definition.
+    events: BTreeMap<Image, Vec<(Timestamp, String)>>,
+    /// Task definitions that were deleted, so that Config may not tell when they changed.
+    deleted_definitions: BTreeSet<String>,
     removals_seen: usize,
-    /// Until when what is true may be invisible in Config, for reasons that end.
-    restored_at: Timestamp,
-    delay: SignedDuration,
+    /// Tags and digests that teams removed themselves.
+    removed_by_teams: BTreeSet<(String, String)>,
+    /// When which place did not show what it uses.
+    blind: BTreeMap<Place, Vec<Blind>>,
+    /// How long Config takes for both its steps, and since when.
+    delays: Vec<(Timestamp, SignedDuration)>,
+    /// When calls or deliveries failed.
+    troubles: Vec<(Timestamp, Option<Timestamp>)>,
     dry_run_since: Option<Timestamp>,
     /// Since when so many newest images are kept.
     keep_newest: Option<(Timestamp, usize)>,
@@ -85,16 +129,39 @@ pub(super) struct Oracle {
 /// When an image was pushed, and when its last recorded pull was.
 type Times = (Timestamp, Option<Timestamp>);
 
+/// A use of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Use {
+    /// Since when its user uses the image without a break.
+    since: Timestamp,
+    /// What the user uses it through: a service's deployments, or the user itself.
+    through: BTreeSet<String>,
+}
+
+/// A user of images: its ARN, and what it uses them through.
+#[derive(Debug, Clone, Copy)]
+struct By<'a> {
+    user: &'a str,
+    through: &'a str,
+}
+
 /// Who uses images at one moment.
 #[derive(Default)]
 struct Users {
-    of: BTreeMap<Image, BTreeSet<String>>,
+    of: BTreeMap<Image, BTreeMap<String, BTreeSet<String>>>,
     /// Images that something names although it does not run them: beside a digest, or by a tag that moved.
     named: BTreeSet<Image>,
     /// Repositories with a user of which nobody can say which of their images it has pinned.
     unaskable: BTreeSet<(String, String)>,
-    /// Everybody, whatever they use.
+    /// Everything through which anybody uses anything.
     all: BTreeSet<String>,
+}
+
+impl Users {
+    fn add(&mut self, image: Image, by: By<'_>) {
+        let users = self.of.entry(image).or_default();
+        users.entry(by.user.to_owned()).or_default().insert(by.through.to_owned());
+    }
 }
 
 impl Oracle {
@@ -108,12 +175,16 @@ impl Oracle {
             last_used: BTreeMap::new(),
             opted_in: BTreeMap::new(),
             rules: BTreeMap::new(),
+            outside_ecs: BTreeMap::new(),
             unaskable: BTreeMap::new(),
             times: BTreeMap::new(),
             events: BTreeMap::new(),
+            deleted_definitions: BTreeSet::new(),
             removals_seen: ecr::removals(world).len(),
-            restored_at: Timestamp::MIN,
-            delay: REMEMBERED,
+            removed_by_teams: BTreeSet::new(),
+            blind: BTreeMap::new(),
+            delays: vec![(Timestamp::MIN, CONFIG_DELAY)],
+            troubles: Vec::new(),
             dry_run_since: None,
             keep_newest: None,
             settings_changed: None,
@@ -133,25 +204,69 @@ impl Oracle {
         self.admitted.insert(repository.to_owned());
     }
 
-    /// Config takes a while to show what it did not.
-    pub(super) fn restored(&mut self, world: &World) {
-        self.restored_at = world.now();
+    /// From now on a place does not show what it uses, for this reason: `None` if its account does not belong to the
+    /// EcrCleanup.
+    pub(super) fn blinded(&mut self, now: Timestamp, (account, region): &(AccountId, Region), by: Option<Blindness>) {
+        let place = (account.as_str().to_owned(), region.as_str().to_owned());
+        self.blind.entry(place).or_default().push(Blind { by, begin: now, end: None });
     }
 
-    /// A recorder was started, which nobody can rely on before Config has shown everything; unless that is slow.
-    pub(super) fn recorder_started(&mut self, world: &World) {
-        if self.delay > DISCOVERY {
-            self.restored(world);
+    /// This reason has ended.
+    pub(super) fn restored(&mut self, now: Timestamp, (account, region): &(AccountId, Region), by: Option<Blindness>) {
+        let place = (account.as_str().to_owned(), region.as_str().to_owned());
+        for blind in self.blind.entry(place).or_default().iter_mut().filter(|it| it.by == by && it.end.is_none()) {
+            blind.end = Some(now);
         }
     }
 
-    pub(super) fn slower(&mut self, delay: SignedDuration) {
-        self.delay = self.delay.max(delay);
+    /// From now on Config takes at most so long for its two steps, or as long as ever.
+    pub(super) fn config_takes(&mut self, now: Timestamp, delay: Option<SignedDuration>) {
+        self.delays.push((now, delay.unwrap_or(CONFIG_DELAY)));
     }
 
-    /// Some accounts belong to the EcrCleanup no more, and what they may pull stays.
-    pub(super) fn left(&mut self) {
-        self.accounts_left = true;
+    /// How long Config takes at most for what happens at `since`: its second step may be as slow as Config is then.
+    fn delay(&self, since: Timestamp) -> SignedDuration {
+        let until = |number: usize| self.delays.get(number + 1).map_or(Timestamp::MAX, |(next, _)| *next);
+        let longest = |last: Timestamp| {
+            let in_force =
+                self.delays.iter().enumerate().filter(|(number, (from, _))| *from <= last && until(*number) > since);
+            in_force.map(|(_, (_, delay))| *delay).max().unwrap_or(CONFIG_DELAY)
+        };
+        longest(since + longest(since))
+    }
+
+    /// Whether the product need not see at `at` what is true in a place since `since`.
+    fn is_hidden(&self, place: &Place, since: Timestamp, at: Timestamp) -> bool {
+        let shown = since + self.delay(since);
+        let blind = self.blind.get(place).into_iter().flatten();
+        at < shown + RUN
+            || blind.filter(|blind| shown > blind.begin).any(|blind| {
+                let remembered = blind.begin <= at && at < blind.begin + REMEMBERED + RUN;
+                let appears = |end: Timestamp| match (blind.by, self.delay(end)) {
+                    // Nobody relies on it before then.
+                    (Some(Blindness::Recorder), delay) if delay <= DISCOVERY => end,
+                    (Some(Blindness::Recorder | Blindness::Daily | Blindness::MissingType), delay) => end + delay,
+                    // Everything is there at once.
+                    (Some(_) | None, _) => end,
+                };
+                remembered || blind.end.is_some_and(|end| end <= at && at < appears(end) + RUN)
+            })
+    }
+
+    /// From now on calls or deliveries fail, or do not any more.
+    pub(super) fn trouble(&mut self, now: Timestamp, begins: bool) {
+        self.unreliable |= begins;
+        if begins {
+            self.troubles.push((now, None));
+        } else {
+            self.troubles.iter_mut().for_each(|(_, end)| *end = end.or(Some(now)));
+        }
+    }
+
+    /// From now on some accounts belong to the EcrCleanup no more, and what they may pull stays; or all do.
+    pub(super) fn workloads(&mut self, now: Timestamp, some_left: bool) {
+        self.settings_changed = Some(now);
+        self.accounts_left = some_left;
     }
 
     /// Whether untagged images are checked like all others, and whether images are archived.
@@ -168,8 +283,22 @@ impl Oracle {
         };
     }
 
+    /// From now on a user outside ECS names an image so, or is gone.
+    pub(super) fn outside_ecs(&mut self, arn: &str, reference: Option<&str>) {
+        match reference {
+            Some(reference) => self.outside_ecs.insert(arn.to_owned(), reference.to_owned()),
+            None => self.outside_ecs.remove(arn),
+        };
+    }
+
+    /// Messages may come to nothing, or to nothing yet.
     pub(super) fn unreliable(&mut self) {
         self.unreliable = true;
+    }
+
+    /// A task definition is about to be deleted.
+    pub(super) fn definition_deleted(&mut self, arn: &str) {
+        self.deleted_definitions.insert(arn.to_owned());
     }
 
     pub(super) fn settings(&mut self, now: Timestamp, dry_run: bool, keep_newest: usize) {
@@ -178,12 +307,12 @@ impl Oracle {
         self.keep_newest = (keep_newest > 0).then_some((now, keep_newest));
     }
 
-    /// A task definition is registered or about to be deregistered.
+    /// A task definition is registered, or about to be deregistered or deleted.
     pub(super) fn event(&mut self, world: &World, arn: &str) {
         let named = task_definitions(world).find(|(_, _, it)| it.arn == arn);
         for reference in named.into_iter().flat_map(|(_, _, it)| it.images()) {
             if let Some(image) = self.resolve(world, reference) {
-                self.events.insert(image, world.now());
+                self.events.entry(image).or_default().push((world.now(), arn.to_owned()));
             }
         }
     }
@@ -208,20 +337,26 @@ impl Oracle {
         let pulls =
             |account: &AccountId, repository: &str| *account != self.outside || self.admitted.contains(repository);
         for used in image_uses(world) {
-            let user = format!("{:?}", used.user);
-            users.all.insert(user.clone());
+            let (user, through) = match &used.user {
+                User::Deployment(service, deployment) => (service, deployment),
+                User::TaskSet(arn) => (arn, arn),
+                // What runs by itself is no use: its task definition is, as long as another one can be started.
+                User::Task(_) => continue,
+            };
+            let by = By { user, through };
+            users.all.insert(through.clone());
             // ECS tells which digests a deployment has pinned once it has started tasks, of task sets never.
             if let Some(reference) = ImageReference::parse(&used.image)
                 && reference.digest.is_none()
                 && (!used.pinned || matches!(used.user, User::TaskSet(_)))
             {
-                users.unaskable.insert((reference.repository, user.clone()));
+                users.unaskable.insert((reference.repository, through.clone()));
             }
             users.named.extend(self.names(world, &used.image));
             if let Some(pulled) = used.resolved.filter(|pulled| pulls(&used.account, &pulled.repository)) {
                 let platform = (pulled.repository.clone(), pulled.platform_digest);
-                users.of.entry(platform).or_default().insert(user.clone());
-                self.add(world, &mut users, (pulled.repository, pulled.digest), &user);
+                users.add(platform, by);
+                self.add(world, &mut users, (pulled.repository, pulled.digest), by);
             }
         }
         for (account, _, definition) in task_definitions(world) {
@@ -236,30 +371,42 @@ impl Oracle {
             users.all.extend(starters.iter().map(|starter| (*starter).to_owned()));
             for reference in definition.images().filter(|_| !starters.is_empty()) {
                 if let Some(image) = self.resolve(world, reference).filter(|image| pulls(account, &image.0)) {
-                    starters.iter().for_each(|starter| self.add(world, &mut users, image.clone(), starter));
+                    for starter in &starters {
+                        self.add(world, &mut users, image.clone(), By { user: starter, through: starter });
+                    }
                 }
                 users.named.extend(self.names(world, reference));
             }
         }
+        for (arn, reference) in &self.outside_ecs {
+            users.all.insert(arn.clone());
+            if let Some(image) = self.resolve(world, reference) {
+                self.add(world, &mut users, image, By { user: arn, through: arn });
+            }
+            users.named.extend(self.names(world, reference));
+        }
         for (name, digest) in users.of.keys().cloned().collect::<Vec<_>>() {
             for attached in self.attached_to(world, &name, &digest) {
-                let needed = users.of[&(name.clone(), digest.clone())].clone();
-                users.of.entry((name.clone(), attached)).or_default().extend(needed);
+                for (user, through) in users.of[&(name.clone(), digest.clone())].clone() {
+                    for through in through {
+                        users.add((name.clone(), attached.clone()), By { user: &user, through: &through });
+                    }
+                }
             }
         }
         users
     }
 
     /// Adds a user of an image, and so of every platform's child of an index, and of the indexes of a child.
-    fn add(&self, world: &World, users: &mut Users, image: Image, user: &str) {
+    fn add(&self, world: &World, users: &mut Users, image: Image, by: By<'_>) {
         if let Some(repository) = self.repository(world, &image.0) {
             let children = repository.images.get(&image.1).into_iter().flat_map(|index| index.children.clone());
             let parents = repository.parents_of(&image.1).map(str::to_owned);
             for other in children.chain(parents) {
-                users.of.entry((image.0.clone(), other)).or_default().insert(user.to_owned());
+                users.add((image.0.clone(), other), by);
             }
         }
-        users.of.entry(image).or_default().insert(user.to_owned());
+        users.add(image, by);
     }
 
     /// What a reference names by its tag, whatever its digest is.
@@ -271,7 +418,9 @@ impl Oracle {
     }
 
     fn attached_to(&self, world: &World, repository: &str, digest: &str) -> Vec<String> {
-        let Some(repository) = self.repository(world, repository) else { return Vec::new() };
+        // What is attached to an image that its team deleted, nobody needs.
+        let repository = self.repository(world, repository).filter(|it| it.images.contains_key(digest));
+        let Some(repository) = repository else { return Vec::new() };
         let cosign = digest.replace(':', "-");
         let by_tag = repository.image_tags.iter().filter(|(tag, _)| tag.starts_with(&cosign)).map(|(_, it)| it);
         let by_subject = repository.images.values().filter(|image| image.subject.as_deref() == Some(digest));
@@ -285,6 +434,16 @@ impl Oracle {
         let removals: Vec<Removal> = ecr::removals(world)[self.removals_seen..].to_vec();
         self.removals_seen = ecr::removals(world).len();
         for removal in &removals {
+            if !matches!(&removal.principal, Principal::Role { role, .. } if role.starts_with("ecr-cleanup")) {
+                let (tags, digest) = match &removal.removed {
+                    Removed::Tag(tag) => (vec![tag.clone()], None),
+                    Removed::Image(tags) => (tags.clone(), Some(removal.digest.clone())),
+                    Removed::Archived => (Vec::new(), Some(removal.digest.clone())),
+                };
+                let removed = tags.into_iter().chain(digest).map(|name| (removal.repository.clone(), name));
+                self.removed_by_teams.extend(removed);
+                continue;
+            }
             self.judge(world, removal, &users.all);
             if let Removed::Image(_) = removal.removed {
                 let index = (removal.repository.clone(), removal.digest.clone());
@@ -299,8 +458,9 @@ impl Oracle {
         let before = std::mem::take(&mut self.uses);
         for (image, users) in users.of {
             let known = before.get(&image);
-            let since = |user: &String| known.and_then(|known| known.get(user)).copied().unwrap_or(now);
-            self.uses.insert(image.clone(), users.iter().map(|user| (user.clone(), since(user))).collect());
+            let since = |user: &String| known.and_then(|known| known.get(user)).map_or(now, |known| known.since);
+            let uses = users.into_iter().map(|(user, through)| (user.clone(), Use { since: since(&user), through }));
+            self.uses.insert(image.clone(), uses.collect());
             self.last_used.insert(image, now);
         }
         for image in before.into_keys() {
@@ -337,10 +497,20 @@ impl Oracle {
     fn judge(&mut self, world: &World, removal: &Removal, existing: &BTreeSet<String>) {
         let image = (removal.repository.clone(), removal.digest.clone());
         let what = format!("{} of {} in {} at {}", wording(removal), image.1, image.0, removal.at);
-        let visible = |since: Timestamp| removal.at.duration_since(since.max(self.restored_at)) >= self.delay + RUN;
-        for (user, since) in self.uses.get(&image).into_iter().flatten() {
-            if existing.contains(user) && visible(*since) {
-                self.violations.push(format!("a used image was deleted: {what}, used by {user} since {since}"));
+        for (user, Use { since, through }) in self.uses.get(&image).into_iter().flatten() {
+            if through.iter().any(|it| existing.contains(it)) && !self.is_hidden(&place_of(user), *since, removal.at) {
+                self.violations.push(format!("{USED}: {what}, used by {user} since {since}"));
+            }
+        }
+        for (place, blind) in self.blind.iter().flat_map(|(place, all)| all.iter().map(move |blind| (place, blind))) {
+            let known = blind.begin + REMEMBERED + RUN;
+            // That its probe is gone is seen where everything else is seen.
+            let unseen = blind.by == Some(Blindness::Probe)
+                && [removal.at, removal.at - REMEMBERED].iter().any(|at| self.is_hidden(place, blind.begin, *at));
+            // Each workload account may pull from each repository.
+            if known <= removal.at && blind.end.is_none_or(|end| removal.at < end) && !unseen {
+                self.violations
+                    .push(format!("{NOT_COVERED}: {what}, although {place:?} does not show its uses: {blind:?}"));
             }
         }
         let mut window = WINDOW;
@@ -350,25 +520,30 @@ impl Oracle {
                 if says == LONG_WINDOW && settled {
                     window = WINDOW * 2;
                 } else if ![ENABLED, LONG_WINDOW].contains(&says.as_str()) && settled {
-                    self.violations.push(format!("deleted although the opt-in tag says {says:?}: {what}"));
+                    self.violations.push(format!("{AGAINST_OPT_IN}: {what}, which says {says:?}"));
                 }
             }
             _ => self.violations.push(format!("a repository without opt-in was touched: {what}")),
         }
-        if let Some(event) = self.events.get(&image)
-            && removal.at.duration_since(*event) < window
-            && visible(*event)
-        {
-            self.violations.push(format!("deleted within the rollback window of the event at {event}: {what}"));
+        for (event, arn) in self.events.get(&image).into_iter().flatten() {
+            // Of a task definition that is gone nothing but its events tells.
+            let lost = self.deleted_definitions.contains(arn)
+                && self.troubles.iter().any(|(begin, end)| *begin <= removal.at && end.is_none_or(|end| end >= *event));
+            if removal.at.duration_since(*event) < window
+                && !lost
+                && !self.is_hidden(&place_of(arn), *event, removal.at)
+            {
+                self.violations.push(format!("{WITHIN_WINDOW}: {what}, of {arn} there was an event at {event}"));
+            }
         }
         if let Some(((pushed, pulled), known)) = self.times.get(&image)
             && removal.at.duration_since(*known) >= RUN
         {
             if removal.at.duration_since(*pushed) < window {
-                self.violations.push(format!("deleted within the rollback window of its push at {pushed}: {what}"));
+                self.violations.push(format!("{WITHIN_WINDOW}: {what}, pushed at {pushed}"));
             }
             if let Some(pulled) = pulled.filter(|pulled| removal.at.duration_since(*pulled) < window + PULL_TIME_LAG) {
-                self.violations.push(format!("deleted too soon after its recorded pull at {pulled}: {what}"));
+                self.violations.push(format!("{WITHIN_WINDOW}: {what}, pulled at {pulled}"));
             }
         }
         if self.dry_run_since.is_some_and(|since| removal.at.duration_since(since) > OLD_SETTINGS) {
@@ -392,7 +567,7 @@ impl Oracle {
                 images.filter(|image| counts(&image.digest, image.subject.is_some())).count()
             });
             if left < newest {
-                self.violations.push(format!("fewer than KeepNewestImages are left after the {what}"));
+                self.violations.push(format!("fewer than KeepNewestImages are left: {what}"));
             }
         }
     }
@@ -416,10 +591,15 @@ impl Oracle {
         }
         for outage in outages(world).iter().filter(|outage| outage.removed) {
             // A task definition that was not in use any more may be run again; that its image is gone is then no surprise.
-            let user = format!("{:?}", outage.user);
+            let (User::Deployment(user, _) | User::TaskSet(user) | User::Task(user)) = &outage.user;
+            let reference = ImageReference::parse(&outage.image);
+            let by_team = reference.is_some_and(|it| {
+                let named = it.digest.or(it.tag).unwrap_or_default();
+                self.removed_by_teams.contains(&(it.repository, named))
+            });
             let image = self.resolve(world, &outage.image);
-            let used = image.and_then(|image| self.uses.get(&image)?.get(&user).copied());
-            if used.is_some() {
+            if !by_team && image.is_some_and(|image| self.uses.get(&image).is_some_and(|uses| uses.contains_key(user)))
+            {
                 self.violations.push(format!("a running service cannot pull: {outage:?}"));
             }
         }
@@ -434,6 +614,7 @@ impl Oracle {
     /// Images that should be gone: unused, and nothing about them changed for a rollback window and a sweep.
     fn forgotten(&self, world: &World) -> Vec<String> {
         let mut forgotten = Vec::new();
+        let restored = self.blind.values().flatten().filter_map(|blind| blind.end).max();
         for (name, (says, since)) in &self.opted_in {
             let Some(repository) = self.repository(world, name) else { continue };
             // While a user cannot be asked for what it has pinned, everything stays.
@@ -461,10 +642,10 @@ impl Oracle {
                 if self.uses.contains_key(&image) || stays || (self.archives && !stored.children.is_empty()) {
                     continue;
                 }
-                let event = self.events.get(&image).copied();
+                let event = self.events.get(&image).into_iter().flatten().map(|(at, _)| *at).max();
                 let pulled = stored.recorded_pull_at.map(|pulled| pulled + PULL_TIME_LAG);
-                let changes = [last_used, event, pulled, unaskable, self.settings_changed];
-                let changed = changes.into_iter().flatten().chain([stored.pushed_at, *since, self.restored_at]).max();
+                let changes = [last_used, event, pulled, unaskable, self.settings_changed, restored];
+                let changed = changes.into_iter().flatten().chain([stored.pushed_at, *since]).max();
                 let changed = changed.unwrap_or(stored.pushed_at);
                 if changed + WINDOW + SWEEP < world.now() {
                     forgotten.push(format!(

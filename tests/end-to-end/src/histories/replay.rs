@@ -1,12 +1,13 @@
 //! A history in its world: one installation, the teams' calls, the faults.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::SignedDuration;
 use serde_json::json;
 use simulated_aws::config::{
-    self, Delays, InnerUnderscore, StatusSpelling, fail_source, items, mend_source, set_delays,
+    self, Delays, InnerUnderscore, Item, StatusSpelling, fail_source, items, mend_source, set_delays,
 };
 use simulated_aws::ecr::{self, CosignPart, fail_deletions, push_cosign, push_image, push_index, push_referrer};
 use simulated_aws::ecs::{replace_tasks, set_rollout_time};
@@ -82,7 +83,11 @@ pub(super) struct Replay {
     task_sets: BTreeMap<Spot, Vec<String>>,
     declared: Declared,
     delivery: DeliveryFaults,
+    wire_fails: bool,
+    delivery_fails: bool,
     blind: BTreeSet<(Spot, Blindness)>,
+    /// Users outside ECS.
+    outsiders: BTreeMap<Spot, Item>,
     /// Of each repository, the child that indexes have in common.
     common_children: BTreeMap<usize, String>,
 }
@@ -153,7 +158,10 @@ impl Replay {
             running: BTreeSet::new(),
             task_sets: BTreeMap::new(),
             delivery: DeliveryFaults::default(),
+            wire_fails: false,
+            delivery_fails: false,
             blind: BTreeSet::new(),
+            outsiders: BTreeMap::new(),
             common_children: BTreeMap::new(),
         }
     }
@@ -267,21 +275,19 @@ impl Replay {
                 let input = json!({"repositoryName": name, "imageManifest": manifest, "imageTag": tag_name(to)});
                 let _ = world.call(&hub, &home, "ecr", "PutImage", input);
             }
-            Action::Register { spot, repository, tag, by } => {
-                let name = format!("{}/{}", host(&hub, &home, spot.family + tag), repository_name(repository));
-                let digest = self.digest(repository, tag);
-                let child = digest.as_ref().and_then(|digest| self.second_child(repository, digest));
-                let image = match (by, digest, child) {
-                    (By::Digest, Some(digest), _) | (By::Child, _, Some(digest)) => format!("{name}@{digest}"),
-                    (By::Both, Some(digest), _) => format!("{name}:{}@{digest}", tag_name(tag)),
-                    // The same as `latest`.
-                    _ if tag == 0 => name,
-                    _ => format!("{name}:{}", tag_name(tag)),
-                };
-                let input = json!({
-                    "family": family_name(spot),
-                    "containerDefinitions": [{"name": "main", "image": image, "memory": 128, "essential": true}],
-                });
+            Action::DeleteTag { repository, tag } => {
+                let ids = json!([{"imageTag": tag_name(tag)}]);
+                let input = json!({"repositoryName": repository_name(repository), "imageIds": ids});
+                let _ = self.organization.aws.call(&hub, &home, "ecr", "BatchDeleteImage", input);
+            }
+            Action::Register { spot, repository, tag, by, beside } => {
+                let container =
+                    |name: &str, image: String| json!({"name": name, "image": image, "memory": 128, "essential": true});
+                let main = container("main", self.reference(spot, repository, tag, by));
+                let beside =
+                    beside.map(|(repository, tag)| container("beside", self.reference(spot, repository, tag, By::Tag)));
+                let containers: Vec<_> = std::iter::once(main).chain(beside).collect();
+                let input = json!({"family": family_name(spot), "containerDefinitions": containers});
                 if let Ok(answer) = self.ask(spot, "RegisterTaskDefinition", input) {
                     let arn = answer["taskDefinition"]["taskDefinitionArn"].as_str().expect("an ARN").to_owned();
                     self.told(spot, &arn);
@@ -309,8 +315,47 @@ impl Replay {
                 self.told(spot, &arn);
                 let _ = self.ask(spot, "DeregisterTaskDefinition", json!({"taskDefinition": arn}));
             }
+            Action::Redeploy { spot } => {
+                if self.running.contains(&spot) {
+                    let service = family_name(spot);
+                    let input = json!({"cluster": "default", "service": service, "forceNewDeployment": true});
+                    let _ = self.ask(spot, "UpdateService", input);
+                }
+            }
+            Action::RunTask { spot, back } => {
+                let Some(arn) = self.revision(spot, back) else { return };
+                let _ = self.ask(spot, "CreateCluster", json!({"clusterName": "default"}));
+                let _ = self.ask(spot, "RunTask", json!({"cluster": "default", "taskDefinition": arn}));
+            }
+            Action::UseOutsideEcs { spot, repository, tag, by } => {
+                let (account, region) = self.place(spot);
+                let reference = self.reference(spot, repository, tag, by);
+                let name = family_name(spot);
+                let digest = self.digest(repository, tag).filter(|_| by == By::Both);
+                let item = if let Some(digest) = digest {
+                    items::lambda_function(&json!({
+                        "FunctionName": name, "PackageType": "Image",
+                        "FunctionArn": format!("arn:aws:lambda:{region}:{account}:function:{name}"),
+                        "CodeSha256": digest.trim_start_matches("sha256:"),
+                    }))
+                } else {
+                    items::code_build_project(&json!({
+                        "name": name, "arn": format!("arn:aws:codebuild:{region}:{account}:project/{name}"),
+                        "environment": {
+                            "type": "LINUX_CONTAINER", "image": reference, "computeType": "BUILD_GENERAL1_SMALL",
+                        },
+                    }))
+                };
+                self.drop_outsider(spot);
+                self.oracle.outside_ecs(&item.arn, Some(&reference));
+                config::record(&mut self.organization.aws.world(), &account, &region, item.clone());
+                self.outsiders.insert(spot, item);
+            }
+            Action::DropOutsideEcs { spot } => self.drop_outsider(spot),
             Action::Delete { spot, back } => {
                 let Some(arn) = self.revision(spot, back) else { return };
+                self.told(spot, &arn);
+                self.oracle.definition_deleted(&arn);
                 let _ = self.ask(spot, "DeleteTaskDefinitions", json!({"taskDefinitions": [arn]}));
             }
             Action::AddTaskSet { spot, back } => {
@@ -395,20 +440,37 @@ impl Replay {
             }
             Action::Workloads { count } => {
                 let workloads = count.clamp(1, self.organization.workloads.len());
-                if workloads < self.organization.workloads.len() {
-                    self.oracle.left();
+                let before = self.declared.workloads;
+                let places = |accounts: Range<usize>| {
+                    let spot = move |account| move |region| Spot { account, region, family: 0 };
+                    let regions = self.organization.regions.len();
+                    accounts.flat_map(move |account| (0..regions).map(spot(account))).collect::<Vec<_>>()
+                };
+                let (leaving, joining) = (places(workloads..before), places(before..workloads));
+                for spot in joining {
+                    // The stack set makes anew what was taken from it.
+                    for by in [Blindness::Authorization, Blindness::Instance, Blindness::Probe] {
+                        if self.blind.remove(&(spot, by)) {
+                            self.oracle.restored(self.organization.aws.now(), &self.place(spot), Some(by));
+                        }
+                    }
+                    self.oracle.restored(self.organization.aws.now(), &self.place(spot), None);
                 }
                 self.declare(Declared { workloads, ..self.declared.clone() });
-                self.oracle.restored(&self.organization.aws.world());
+                for spot in leaving {
+                    self.oracle.blinded(self.organization.aws.now(), &self.place(spot), None);
+                }
+                self.oracle.workloads(self.organization.aws.now(), workloads < self.organization.workloads.len());
             }
             Action::Wire { fault, per_mille } => {
-                let wire = &mut *self.wire.lock().unwrap_or_else(PoisonError::into_inner);
-                (wire.fault, wire.per_mille) = (fault, per_mille);
+                {
+                    let wire = &mut *self.wire.lock().unwrap_or_else(PoisonError::into_inner);
+                    (wire.fault, wire.per_mille) = (fault, per_mille);
+                }
                 let partial = if fault == WireFault::PartialBatch { per_mille } else { 0 };
                 fail_deletions(&mut self.organization.aws.world(), f64::from(partial) / 1000.0);
-                if per_mille > 0 {
-                    self.oracle.unreliable();
-                }
+                self.wire_fails = per_mille > 0;
+                self.trouble();
             }
             Action::Delivery { lost, doubled, late, failing } => {
                 let part = |percent: u32| f64::from(percent) / 100.0;
@@ -420,33 +482,67 @@ impl Replay {
                     failing: part(failing),
                 };
                 self.organization.aws.world().set_delivery_faults(self.delivery.clone());
-                if lost + late + failing > 0 {
-                    self.oracle.unreliable();
-                }
+                self.delivery_fails = lost + late + failing > 0;
+                self.trouble();
             }
             Action::ConfigDelay { minutes } => {
                 let range = (SignedDuration::from_secs(20), SignedDuration::from_mins(minutes));
-                let delays = Delays { capture: range, aggregation: range, ..Delays::default() };
+                let slow = Delays { capture: range, aggregation: range, ..Delays::default() };
+                let delays = if minutes == 0 { Delays::default() } else { slow };
                 set_delays(&mut self.organization.aws.world(), delays);
-                self.oracle.slower(SignedDuration::from_mins(2 * minutes));
+                let both = (minutes > 0).then(|| SignedDuration::from_mins(2 * minutes));
+                self.oracle.config_takes(self.organization.aws.now(), both);
             }
             Action::Blind { spot, by, on } => {
                 if spot.account >= self.organization.workloads.len() {
                     return;
                 }
                 let spot = Spot { family: 0, ..spot };
+                let deployed = matches!(by, Blindness::Authorization | Blindness::Instance | Blindness::Probe);
+                if deployed && spot.account >= self.declared.workloads {
+                    // There is nothing of it.
+                    return;
+                }
                 let changes = if on { self.blind.insert((spot, by)) } else { self.blind.remove(&(spot, by)) };
                 if changes {
                     self.blind(spot, by, on);
-                    let world = self.organization.aws.world();
-                    match (on, by) {
-                        (true, _) => self.oracle.unreliable(),
-                        (false, Blindness::Recorder) => self.oracle.recorder_started(&world),
-                        (false, _) => self.oracle.restored(&world),
+                    let (now, place) = (self.organization.aws.now(), self.place(spot));
+                    if on {
+                        self.oracle.unreliable();
+                        self.oracle.blinded(now, &place, Some(by));
+                    } else {
+                        self.oracle.restored(now, &place, Some(by));
                     }
                 }
             }
         }
+    }
+
+    /// An image's reference, as a task definition of the team names it.
+    fn reference(&self, spot: Spot, repository: usize, tag: usize, by: By) -> String {
+        let (hub, home) = (&self.organization.hub, self.organization.home());
+        let name = format!("{}/{}", host(hub, home, spot.family + tag), repository_name(repository));
+        let digest = self.digest(repository, tag);
+        let child = digest.as_ref().and_then(|digest| self.second_child(repository, digest));
+        match (by, digest, child) {
+            (By::Digest, Some(digest), _) | (By::Child, _, Some(digest)) => format!("{name}@{digest}"),
+            (By::Both, Some(digest), _) => format!("{name}:{}@{digest}", tag_name(tag)),
+            // The same as `latest`.
+            _ if tag == 0 => name,
+            _ => format!("{name}:{}", tag_name(tag)),
+        }
+    }
+
+    /// Tells the oracle whether calls or deliveries fail.
+    fn trouble(&mut self) {
+        self.oracle.trouble(self.organization.aws.now(), self.wire_fails || self.delivery_fails);
+    }
+
+    fn drop_outsider(&mut self, spot: Spot) {
+        let Some(item) = self.outsiders.remove(&spot) else { return };
+        let (account, region) = self.place(spot);
+        self.oracle.outside_ecs(&item.arn, None);
+        config::record(&mut self.organization.aws.world(), &account, &region, item.deleted());
     }
 
     /// A task definition changes, of which events tell, unless nobody would hear them.
@@ -505,20 +601,48 @@ impl Replay {
                 let role = names.evidence_role(&region.as_str().parse().expect("valid"));
                 let input = json!({"RoleName": role, "PolicyDocument": trust.to_string()});
                 call("iam", "UpdateAssumeRolePolicy", input);
-                let family = names.probe_family();
-                if on {
-                    let input = json!({"familyPrefix": family, "status": "ACTIVE"});
-                    let listed = self.organization.call(account, region, "ecs", "ListTaskDefinitions", input);
-                    for arn in listed["taskDefinitionArns"].as_array().into_iter().flatten() {
-                        call("ecs", "DeregisterTaskDefinition", json!({"taskDefinition": arn}));
-                    }
-                } else {
-                    let image = "ecr-cleanup/coverage-probe:never-run";
-                    let containers = json!([{"name": "probe", "image": image, "memory": 8, "essential": true}]);
-                    let input = json!({"family": family, "containerDefinitions": containers});
-                    call("ecs", "RegisterTaskDefinition", input);
-                }
+                self.probe(spot);
             }
+            Blindness::Probe => self.probe(spot),
+            Blindness::Daily | Blindness::MissingType => {
+                let is = |by| self.blind.contains(&(spot, by));
+                let frequency = if is(Blindness::Daily) { "DAILY" } else { "CONTINUOUS" };
+                let group = if is(Blindness::MissingType) {
+                    json!({
+                        "exclusionByResourceTypes": {"resourceTypes": ["AWS::ECS::Service"]},
+                        "recordingStrategy": {"useOnly": "EXCLUSION_BY_RESOURCE_TYPES"},
+                    })
+                } else {
+                    json!({"allSupported": true})
+                };
+                let role = "aws-service-role/config.amazonaws.com/AWSServiceRoleForConfig";
+                let recorder = json!({
+                    "name": "default", "roleARN": format!("arn:aws:iam::{account}:role/{role}"),
+                    "recordingGroup": group, "recordingMode": {"recordingFrequency": frequency},
+                });
+                let input = json!({"ConfigurationRecorder": recorder});
+                self.organization.call(account, region, "config", "PutConfigurationRecorder", input);
+            }
+        }
+    }
+
+    /// Registers the coverage probe again, or deregisters it as long as something says that it is not there.
+    fn probe(&self, spot: Spot) {
+        let (account, region) = &self.place(spot);
+        let family = self.installation.settings.names.probe_family();
+        let input = json!({"familyPrefix": family, "status": "ACTIVE"});
+        let listed = self.organization.call(account, region, "ecs", "ListTaskDefinitions", input);
+        let active = listed["taskDefinitionArns"].as_array().cloned().unwrap_or_default();
+        if [Blindness::Instance, Blindness::Probe].iter().any(|by| self.blind.contains(&(spot, *by))) {
+            for arn in active {
+                let input = json!({"taskDefinition": arn});
+                self.organization.call(account, region, "ecs", "DeregisterTaskDefinition", input);
+            }
+        } else if active.is_empty() {
+            let image = "ecr-cleanup/coverage-probe:never-run";
+            let containers = json!([{"name": "probe", "image": image, "memory": 8, "essential": true}]);
+            let input = json!({"family": family, "containerDefinitions": containers});
+            self.organization.call(account, region, "ecs", "RegisterTaskDefinition", input);
         }
     }
 
