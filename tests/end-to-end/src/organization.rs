@@ -10,6 +10,10 @@ use simulated_aws::{AccountId, Behaviours, Region, SimulatedAws};
 
 /// The hub's account id.
 pub const ORGANIZATION_HUB: &str = "111111111111";
+/// The workload accounts that there can be.
+pub(crate) const ALL_WORKLOADS: [&str; 3] = ["222222222222", "333333333333", "444444444444"];
+/// The regions that there can be.
+pub(crate) const ALL_REGIONS: [&str; 2] = ["eu-west-1", "us-east-1"];
 
 /// An organization: one hub, some workload accounts, some regions.
 #[derive(Debug, Clone)]
@@ -46,14 +50,8 @@ impl Organization {
         let organization = Self {
             aws,
             hub: account(ORGANIZATION_HUB),
-            workloads: ["222222222222", "333333333333", "444444444444"][..workloads]
-                .iter()
-                .map(|id| account(id))
-                .collect(),
-            regions: ["eu-west-1", "us-east-1"][..regions]
-                .iter()
-                .map(|code| Region::new(*code).expect("a constant"))
-                .collect(),
+            workloads: ALL_WORKLOADS[..workloads].iter().map(|id| account(id)).collect(),
+            regions: ALL_REGIONS[..regions].iter().map(|code| Region::new(*code).expect("a constant")).collect(),
             metrics: Arc::default(),
         };
         for account in organization.accounts() {

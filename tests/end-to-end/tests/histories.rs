@@ -18,6 +18,12 @@ fn now() -> Instant {
     Instant::now()
 }
 
+/// Whether a history fails; under a blindfold, in the way in which it has to.
+fn fails(history: &History, blindfold: Option<Blindfold>) -> bool {
+    let expected = blindfold.map_or("", Blindfold::violation);
+    run(history, blindfold).is_err_and(|violations| violations.iter().any(|violation| violation.starts_with(expected)))
+}
+
 /// The first seed (by number) of a failing history among `count` from `first`, on all cores.
 fn first_failure(first: u64, count: u64, blindfold: Option<Blindfold>) -> Option<u64> {
     let (next, done, begin) = (AtomicU64::new(first), AtomicU64::new(0), now());
@@ -32,7 +38,7 @@ fn first_failure(first: u64, count: u64, blindfold: Option<Blindfold>) -> Option
                     if seed >= first + count || failed.lock().expect("not poisoned").is_some_and(|known| known < seed) {
                         return;
                     }
-                    if run(&generate(seed), blindfold).is_err() {
+                    if fails(&generate(seed), blindfold) {
                         println!("seed {seed} fails");
                         let mut failed = failed.lock().expect("not poisoned");
                         *failed = Some(failed.map_or(seed, |known: u64| known.min(seed)));
@@ -85,23 +91,29 @@ const CAUGHT: [(Blindfold, u64); Blindfold::ALL.len()] = [
     (Blindfold::RepositoryPolicy, 1),
     (Blindfold::WorkloadAccount, 1),
     (Blindfold::Times, 8),
+    (Blindfold::OptIn, 4),
+    (Blindfold::PendingSchedules, 20),
+    (Blindfold::Probe, 7),
+    (Blindfold::UsersOutsideEcs, 1),
+    (Blindfold::Referrers, 3),
 ];
 
 #[test]
 fn hidden_evidence_is_caught() {
+    let mut lost = Vec::new();
     for blindfold in Blindfold::ALL {
         let (_, seed) = CAUGHT.into_iter().find(|(caught, _)| *caught == blindfold).expect("each has a seed");
-        match run(&generate(seed), Some(blindfold)) {
-            Err(violations) => {
-                println!("{blindfold:?} breaks {}. Seed {seed}: {}", blindfold.promise(), violations[0]);
-                assert!(violations.iter().any(|violation| violation.contains("delet")), "{violations:#?}");
-            }
-            Ok(()) => {
+        let violations = run(&generate(seed), Some(blindfold)).err().unwrap_or_default();
+        match violations.iter().find(|violation| violation.starts_with(blindfold.violation())) {
+            Some(violation) => println!("{blindfold:?} breaks {}. Seed {seed}: {violation}", blindfold.promise()),
+            None => {
                 let other = first_failure(1, 500, Some(blindfold));
-                panic!(
-                    "seed {seed} does not show any more that {blindfold:?} is hidden; of 500, this one does: {other:?}"
+                println!(
+                    "Seed {seed} does not show any more that {blindfold:?} is hidden; of 500, this one does: {other:?}"
                 );
+                lost.push((blindfold, other));
             }
         }
     }
+    assert_eq!(lost, [], "these are the seeds that show it now");
 }

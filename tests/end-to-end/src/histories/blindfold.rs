@@ -3,6 +3,9 @@
 use serde_json::{Value, json};
 use simulated_aws::{CallSummary, Fault, ServiceError};
 
+use super::oracle::{AGAINST_OPT_IN, ENABLED, NOT_COVERED, USED, WITHIN_WINDOW};
+use crate::organization::{ALL_REGIONS, ALL_WORKLOADS};
+
 /// One kind of evidence, hidden.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blindfold {
@@ -36,11 +39,21 @@ pub enum Blindfold {
     WorkloadAccount,
     /// Images were neither pushed nor pulled lately, and no revision changed lately.
     Times,
+    /// Every opt-in tag only opts in.
+    OptIn,
+    /// No check is pending.
+    PendingSchedules,
+    /// Every coverage probe is there.
+    Probe,
+    /// Config shows nothing that uses images outside ECS.
+    UsersOutsideEcs,
+    /// No image is attached to another one.
+    Referrers,
 }
 
 impl Blindfold {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 20] = [
         Self::Services,
         Self::ActiveRevisions,
         Self::DigestReferences,
@@ -56,6 +69,11 @@ impl Blindfold {
         Self::RepositoryPolicy,
         Self::WorkloadAccount,
         Self::Times,
+        Self::OptIn,
+        Self::PendingSchedules,
+        Self::Probe,
+        Self::UsersOutsideEcs,
+        Self::Referrers,
     ];
 
     /// The promise that the product breaks with it.
@@ -76,6 +94,21 @@ impl Blindfold {
             Self::RepositoryPolicy => "S2: who may pull has to be covered",
             Self::WorkloadAccount => "S1: what any account uses is in use",
             Self::Times => "S4: nothing is deleted within the window of a push, a pull or a change",
+            Self::OptIn => "S3: a repository's own settings hold right before a deletion",
+            Self::PendingSchedules => "S4: nothing is deleted within the window of a change that only a schedule knows",
+            Self::Probe => "S2: an account that delivers no probe is not covered",
+            Self::UsersOutsideEcs => "S1: what something outside ECS names is in use",
+            Self::Referrers => "S1: what is attached to a used image is needed",
+        }
+    }
+
+    /// What the oracle's violation begins with when the promise is broken.
+    pub fn violation(self) -> &'static str {
+        match self {
+            Self::StoppedRecorder | Self::FailedSource | Self::Probe => NOT_COVERED,
+            Self::Times | Self::PendingSchedules => WITHIN_WINDOW,
+            Self::OptIn => AGAINST_OPT_IN,
+            _ => USED,
         }
     }
 
@@ -96,10 +129,12 @@ impl Blindfold {
                 alter(|answer| keep_rows(answer, |row| !row.says("\"222222222222\"") || row.is_probe()))
             }
             (Self::DroppedPage, "SelectAggregateResourceConfig") => alter(|answer| {
-                if let Some(rows) =
-                    answer["Results"].as_array_mut().filter(|rows| !rows.iter().any(|row| Row::of(row).is_probe()))
-                {
-                    rows.truncate(rows.len() / 2);
+                if let Some(rows) = answer["Results"].as_array_mut() {
+                    let (mut probes, mut others): (Vec<Value>, Vec<Value>) =
+                        std::mem::take(rows).into_iter().partition(|row| Row::of(row).is_probe());
+                    others.truncate(others.len() / 2);
+                    rows.append(&mut probes);
+                    rows.append(&mut others);
                 }
                 if let Some(members) = answer.as_object_mut() {
                     members.remove("NextToken");
@@ -180,6 +215,40 @@ impl Blindfold {
                         parsed["configurationItemCaptureTime"] = json!("2024-01-01T00:00:00.000Z");
                         *row = json!(parsed.to_string());
                     }
+                }
+            }),
+            (Self::OptIn, "ListTagsForResource") => alter(|answer| {
+                for tag in each(answer, "tags").filter(|tag| tag["Key"] == "ecr-cleanup") {
+                    tag["Value"] = json!(ENABLED);
+                }
+            }),
+            (Self::PendingSchedules, "ListSchedules") => alter(|answer| answer["Schedules"] = json!([])),
+            (Self::Probe, "SelectAggregateResourceConfig") => {
+                let query = call.input["Expression"].as_str().unwrap_or_default();
+                let family = query.split_once("configuration.Family = '").and_then(|(_, rest)| rest.split_once('\''));
+                let family = family.map(|(family, _)| family.to_owned()).filter(|family| family.ends_with("-probe"))?;
+                Some(Fault::Alter(Box::new(move |answer| {
+                    let Some(rows) = answer["Results"].as_array_mut() else { return };
+                    for (account, region) in
+                        ALL_WORKLOADS.iter().flat_map(|id| ALL_REGIONS.iter().map(move |code| (id, code)))
+                    {
+                        let row = json!({
+                            "resourceType": "AWS::ECS::TaskDefinition",
+                            "arn": format!("arn:aws:ecs:{region}:{account}:task-definition/{family}:1"),
+                            "accountId": account, "awsRegion": region,
+                            "configurationItemCaptureTime": "2024-01-01T00:00:00.000Z",
+                            "configuration": {"Family": family, "Status": "ACTIVE"},
+                        });
+                        rows.push(json!(row.to_string()));
+                    }
+                })))
+            }
+            (Self::UsersOutsideEcs, "SelectAggregateResourceConfig") => {
+                alter(|answer| keep_rows(answer, |row| !row.says(":codebuild:") && !row.says(":lambda:")))
+            }
+            (Self::Referrers, "DescribeImages") => alter(|answer| {
+                for image in each(answer, "imageDetails").filter_map(Value::as_object_mut) {
+                    image.remove("subjectManifestDigest");
                 }
             }),
             _ => None,
