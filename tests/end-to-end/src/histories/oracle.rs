@@ -354,8 +354,11 @@ impl Oracle {
             }
             users.named.extend(self.names(world, &used.image));
             if let Some(pulled) = used.resolved.filter(|pulled| pulls(&used.account, &pulled.repository)) {
-                let platform = (pulled.repository.clone(), pulled.platform_digest);
-                users.add(platform, by);
+                // Through an index that its team deleted nobody pulls its children any more.
+                let repository = self.repository(world, &pulled.repository);
+                if repository.is_some_and(|it| it.images.contains_key(&pulled.digest)) {
+                    users.add((pulled.repository.clone(), pulled.platform_digest), by);
+                }
                 self.add(world, &mut users, (pulled.repository, pulled.digest), by);
             }
         }
