@@ -52,7 +52,7 @@ use jiff::{SignedDuration, Timestamp};
 use self::aggregator::Aggregator;
 use self::coverage::Proofs;
 use self::deletion::{Deleted, Look};
-use self::deployments::KnownRevisions;
+use self::deployments::{KnownReplacements, KnownRevisions, Wanted};
 use self::evidence::{Because, Candidacy, Covered, Evidence, Found, Gap, OtherPullers, Participation, Presence, Use};
 use self::outcome::{Outcome, OutcomeKind};
 use self::policy::Policy;
@@ -122,6 +122,7 @@ struct Remembered {
     proofs: Proofs,
     accounts: KnownAccounts,
     revisions: KnownRevisions,
+    replacements: KnownReplacements,
 }
 
 /// The checks of one EcrCleanup that are due.
@@ -290,25 +291,30 @@ impl CheckImages {
         let places: BTreeSet<Place> = pullers.values().flatten().flat_map(places_of).collect();
         // An account that Organizations calls suspended cannot be asked.
         let askable = places.iter().filter(|(account, _)| standing(&workloads, account).is_ok()).cloned().collect();
+        // What names the repositories is asked first: the probes that show what is seen counts come with the next query.
+        let mut naming = BTreeMap::new();
+        let mut rows = Err(Because::new(Gap::Usage, "it is not known who may pull, so nothing was looked up"));
+        if !places.is_empty() {
+            let at_hand = taking_part.keys().copied().collect();
+            naming = deployments::naming(&aggregator, &settings.hub.account, &at_hand).await;
+            for revision in naming.values().flatten().flatten() {
+                remembered.revisions.insert(revision.arn.clone(), revision.images.clone());
+            }
+            rows = users(settings, &aggregator).await;
+        }
         let now = self.clock.now();
-        let coverage =
-            coverage::prove(clients, &settings.names, &aggregator, &askable, &mut remembered.proofs, now).await;
+        let probes = rows.as_ref().map(|rows| &rows.probes);
+        let proofs = &mut remembered.proofs;
+        let coverage = coverage::prove(clients, &settings.names, &aggregator, &askable, probes, proofs, now).await;
         if let Some(uncovered) = uncovered(&workloads, &coverage, &places) {
             let accounts: Vec<&str> = uncovered.iter().map(|account| account.as_str()).take(NAMED_ACCOUNTS).collect();
             let line = Line::of(&settings.names, now).about("Accounts", accounts);
             self.metrics.report(&line.level(Metric::UncoveredAccounts, uncovered.len() as u64));
         }
 
-        let mut naming = BTreeMap::new();
-        let landscape = if places.is_empty() {
-            nobody_looked()
-        } else {
-            let at_hand = taking_part.keys().copied().collect();
-            naming = deployments::naming(&aggregator, &settings.hub.account, &at_hand).await;
-            for revision in naming.values().flatten().flatten() {
-                remembered.revisions.insert(revision.arn.clone(), revision.images.clone());
-            }
-            self.landscape(settings, &aggregator, &places, &taking_part, &mut remembered.revisions).await
+        let landscape = match rows {
+            Ok(rows) => self.landscape(settings, &aggregator, rows, &places, &taking_part, remembered).await,
+            Err(because) => nobody_looked(&because),
         };
 
         let policy = Policy::of(settings);
@@ -403,47 +409,50 @@ impl CheckImages {
         &self,
         settings: &Settings,
         aggregator: &Aggregator<'_>,
+        rows: Rows,
         places: &BTreeSet<Place>,
         repositories: &BTreeMap<&Repository, &RepositoryFacts>,
-        known: &mut KnownRevisions,
+        known: &mut Remembered,
     ) -> Landscape {
         let (clients, names, hub) = (&*self.clients, &settings.names, &settings.hub.account);
-        let rows = aggregator.select(Gap::Usage, &queries::users(hub), |row| row.seen_or_unreadable(hub)).await;
-        let (runners, other_users, unreadable) = match rows.map(Rows::from_iter) {
-            Ok(Rows { runners, other_users, unreadable, .. }) => (Ok(runners), Ok(other_users), unreadable),
-            Err(because) => (Err(because.clone()), Err(because), BTreeMap::new()),
-        };
+        let Rows { runners, other_users, unreadable, .. } = rows;
         let run = &runners;
         #[expect(clippy::redundant_iter_cloned, reason = "the future of a borrowed item is not known to be Send")]
         let asked = places.iter().cloned().map(async |place: Place| {
-            let services = match run {
-                Ok(runners) => deployments::live_services(clients, names, &place, runners).await,
-                Err(because) => Err(because.clone()),
-            };
+            let services = deployments::live_services(clients, names, &place, run).await;
             (place, services)
         });
         let asked = futures::stream::iter(asked).buffered(PARALLEL);
-        let mut live: BTreeMap<Place, Result<Vec<LiveService>, Because>> = asked.collect().await;
+        let live: BTreeMap<Place, Result<Vec<LiveService>, Because>> = asked.collect().await;
         let mut run: BTreeSet<_> =
             live.values().flatten().flatten().flat_map(|s| s.task_definitions.keys()).cloned().collect();
         // Elsewhere nobody may pull what the revision names, and there may be no evidence role to read it with.
-        let runners_run = runners.iter().flatten().flat_map(|runner| &runner.task_definitions);
+        let runners_run = runners.iter().flat_map(|runner| &runner.task_definitions);
         run.extend(runners_run.filter(|arn| places.contains(&arn.place())).cloned());
-        let revisions_run = deployments::images_of(clients, names, aggregator, hub, run.iter().collect(), known).await;
+        let revisions_run =
+            deployments::images_of(clients, names, aggregator, hub, run.iter().collect(), &mut known.revisions).await;
         let at_hand: BTreeSet<&Repository> = repositories.keys().copied().collect();
         let windows = repositories.values().filter_map(|facts| window(settings, facts));
         let since = self.clock.now() - windows.max().unwrap_or_else(|| settings.rollback_window());
-        for (place, services) in &mut live {
-            if let Ok(services) = services {
-                let run = &revisions_run;
-                deployments::ask_for_service_revisions(clients, names, place, services, run, &at_hand, since).await;
+        let wanted = Wanted { images: &revisions_run, repositories: &at_hand, since, known: &known.replacements };
+        let asked = live.into_iter().map(async |(place, mut services)| {
+            let mut learned = Vec::new();
+            if let Ok(services) = &mut services {
+                learned = deployments::ask_for_service_revisions(clients, names, &place, services, wanted).await;
             }
+            (place, services, learned)
+        });
+        let asked: Vec<_> = futures::stream::iter(asked).buffered(PARALLEL).collect().await;
+        let mut live = BTreeMap::new();
+        for (place, services, learned) in asked {
+            known.replacements.learn(learned);
+            live.insert(place, services.into());
         }
         Landscape {
-            runners: runners.map(|runners| runners.iter().collect()).into(),
-            other_users: other_users.into(),
+            runners: Found::Known(runners.iter().collect()),
+            other_users: Found::Known(other_users),
             unreadable,
-            live: live.into_iter().map(|(place, services)| (place, services.into())).collect(),
+            live,
             revisions_run,
         }
     }
@@ -832,11 +841,18 @@ fn window(settings: &Settings, facts: &RepositoryFacts) -> Option<SignedDuration
     }
 }
 
-fn nobody_looked() -> Landscape {
-    let because = Because::new(Gap::Usage, "it is not known who may pull, so nothing was looked up");
+/// What the aggregator shows of users, and the probes beside it.
+async fn users(settings: &Settings, aggregator: &Aggregator<'_>) -> Result<Rows, Because> {
+    let (hub, family) = (&settings.hub.account, settings.names.probe_family());
+    let query = queries::users_and_probes(hub, &family).map_err(|error| Because::new(Gap::Usage, error.to_string()))?;
+    let rows = aggregator.select(Gap::Usage, &query, |row| row.seen_or_probe(hub, &family)).await?;
+    Ok(rows.into_iter().collect())
+}
+
+fn nobody_looked(because: &Because) -> Landscape {
     Landscape {
         runners: Found::Missing(because.clone()),
-        other_users: Found::Missing(because),
+        other_users: Found::Missing(because.clone()),
         unreadable: BTreeMap::new(),
         live: BTreeMap::new(),
         revisions_run: BTreeMap::new(),

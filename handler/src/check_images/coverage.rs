@@ -10,7 +10,9 @@
 //!    and records every needed type continuously; and has done so for [`DISCOVERY`], as one that was started finds out what
 //!    became of everything meanwhile only by and by.
 //!
-//! A proof is remembered for at most [`REMEMBERED`]; that something is not proven is never remembered.
+//! The probe has to show each time, in the very answer that shows what is used: an account whose aggregation authorization was
+//! taken away disappears from it at once. The rest of a proof is remembered for at most [`REMEMBERED`]; that something is not
+//! proven is never remembered.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -53,28 +55,43 @@ impl Proofs {
     }
 }
 
-/// Proves each of `places`, or says why it cannot.
+/// Proves each of `places`, or says why it cannot. `probes` tells where the probe shows beside what is used, and since when.
 pub async fn prove(
     clients: &Clients,
     names: &Names,
     aggregator: &Aggregator<'_>,
     places: &BTreeSet<Place>,
+    probes: Result<&BTreeMap<Place, Timestamp>, &Because>,
     proofs: &mut Proofs,
     now: Timestamp,
 ) -> BTreeMap<Place, Result<(), Because>> {
-    let (proven, open): (Vec<&Place>, Vec<&Place>) =
-        places.iter().partition(|place| proofs.holds(aggregator.name, place, now));
-    let mut results: BTreeMap<Place, Result<(), Because>> =
-        proven.into_iter().map(|place| (place.clone(), Ok(()))).collect();
+    let mut results: BTreeMap<Place, Result<(), Because>> = BTreeMap::new();
+    let mut open = Vec::new();
+    for place in places {
+        match probes {
+            Ok(probes) => match probed(probes, place, now) {
+                Ok(()) if proofs.holds(aggregator.name, place, now) => {
+                    results.insert(place.clone(), Ok(()));
+                }
+                Ok(()) => open.push(place),
+                Err(text) => {
+                    results.insert(place.clone(), Err(Because::new(Gap::Coverage, text)));
+                }
+            },
+            Err(because) => {
+                results.insert(place.clone(), Err(because.clone()));
+            }
+        }
+    }
     if open.is_empty() {
         return results;
     }
-    let shared = Shared::gather(aggregator, &names.probe_family()).await;
+    let shared = Shared::gather(aggregator).await;
     let shared = &shared;
     #[expect(clippy::redundant_iter_cloned, reason = "the future of a borrowed item is not known to be Send")]
     let asked = open.into_iter().cloned().map(async |place: Place| {
         let result = match shared {
-            Ok(shared) => match shared.speaks_for(&place, now) {
+            Ok(shared) => match shared.speaks_for(&place) {
                 Ok(()) => ask(clients, names, &place, now).await,
                 Err(text) => Err(Because::new(Gap::Coverage, text)),
             },
@@ -92,42 +109,39 @@ pub async fn prove(
     results
 }
 
+/// Whether the probe of a place shows, and did so long enough.
+fn probed(probes: &BTreeMap<Place, Timestamp>, place: &Place, now: Timestamp) -> Result<(), String> {
+    match probes.get(place) {
+        None => Err(lacking(place, "the aggregator does not show its coverage probe as ACTIVE")),
+        Some(since) if now.duration_since(*since) < BACKFILL => {
+            Err(lacking(place, "the aggregator shows its coverage probe for less than an hour"))
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+fn lacking((account, region): &Place, what: &str) -> String {
+    format!("account {account} in {region} is not covered: {what}")
+}
+
 /// What the aggregator tells about all places at once. If it does not answer, that says nothing about any of them.
 struct Shared {
-    /// Where the probe is ACTIVE, and since when.
-    probes: BTreeMap<Place, Timestamp>,
     stopped: BTreeSet<Place>,
     sources: BTreeMap<(String, String), String>,
 }
 
 impl Shared {
-    async fn gather(aggregator: &Aggregator<'_>, probe_family: &str) -> Result<Self, Because> {
-        let probes = queries::probes(probe_family).map_err(|error| Because::new(Gap::Usage, error.to_string()))?;
-        let probes = aggregator
-            .select(Gap::Usage, &probes, |row| Ok(row.active_probe(probe_family)?.zip(Some(row.place()?))))
-            .await?;
-        let mut oldest: BTreeMap<Place, Timestamp> = BTreeMap::new();
-        for (since, place) in probes.into_iter().flatten() {
-            let known = oldest.entry(place).or_insert(since);
-            *known = since.min(*known);
-        }
+    async fn gather(aggregator: &Aggregator<'_>) -> Result<Self, Because> {
         let stopped = aggregator
             .select(Gap::Usage, queries::recorders(), |row| Ok((row.recorder_stopped()?, row.place()?)))
             .await?;
         let stopped = stopped.into_iter().filter(|(stopped, _)| *stopped).map(|(_, place)| place).collect();
-        Ok(Self { probes: oldest, stopped, sources: sources(aggregator).await? })
+        Ok(Self { stopped, sources: sources(aggregator).await? })
     }
 
-    fn speaks_for(&self, place: &Place, now: Timestamp) -> Result<(), String> {
+    fn speaks_for(&self, place: &Place) -> Result<(), String> {
         let (account, region) = place;
-        let lacking = |what: &str| Err(format!("account {account} in {region} is not covered: {what}"));
-        match self.probes.get(place) {
-            None => return lacking("the aggregator does not show its coverage probe as ACTIVE"),
-            Some(since) if now.duration_since(*since) < BACKFILL => {
-                return lacking("the aggregator shows its coverage probe for less than an hour");
-            }
-            Some(_) => {}
-        }
+        let lacking = |what: &str| Err(lacking(place, what));
         if self.stopped.contains(place) {
             return lacking("the aggregator shows a recorder there that does not record");
         }

@@ -6,8 +6,8 @@
 //!
 //! # Why this many calls
 //! `DescribeServices` takes ten services of one cluster, `DescribeServiceRevisions` twenty revisions. What a service ran
-//! before is asked of those that run an image of the repositories at hand and were deployed within the rollback window: two
-//! calls each. Revisions of task
+//! before is asked of those that were deployed within the rollback window, whatever they run now, two calls each; and
+//! remembered until they are deployed again. Revisions of task
 //! definitions never change, so their images are looked up once in the life of a function: first those that the queries
 //! at hand found anyway, then by ARN in the aggregator (some fifty a query), and in their account only if Config lost them.
 
@@ -30,6 +30,39 @@ use crate::image::ImageReference;
 use crate::names::Names;
 use crate::repository::Repository;
 use crate::task_definition::TaskDefinitionArn;
+
+/// What services ran before that were asked before. Lives as long as the function stays warm.
+#[derive(Debug, Default)]
+pub struct KnownReplacements(BTreeMap<String, Replacements>);
+
+/// What a service ran before, when that was asked.
+#[derive(Debug, Clone)]
+pub struct Replacements {
+    /// When its deployments had changed last.
+    deployed_at: Timestamp,
+    /// Deployments that ended since then were asked for.
+    since: Timestamp,
+    replaced: Vec<(PinnedRevision, Timestamp)>,
+}
+
+/// More services than this are not kept.
+const KEPT_SERVICES: usize = 10_000;
+
+impl KnownReplacements {
+    /// What `service` ran before, if it was not deployed since that was asked.
+    fn of(&self, service: &LiveService, since: Timestamp) -> Option<&Replacements> {
+        let known = self.0.get(&service.service)?;
+        (Some(known.deployed_at) == service.deployed_at && known.since <= since).then_some(known)
+    }
+
+    /// Adds what was asked of services.
+    pub fn learn(&mut self, asked: impl IntoIterator<Item = (String, Replacements)>) {
+        if self.0.len() >= KEPT_SERVICES {
+            self.0.clear();
+        }
+        self.0.extend(asked);
+    }
+}
 
 /// The images of revisions that were looked up before. Lives as long as the function stays warm.
 #[derive(Debug, Default)]
@@ -301,46 +334,56 @@ async fn described(
     hub_images(images, hub).map(RevisionImages::Named).map_err(|text| unreadable(&text))
 }
 
-/// Asks for what the service revisions of `services` have pinned, where a live deployment names one of `repositories` by a
-/// tag; and for what was replaced since `since`, where one names them at all.
+/// What is to be found out of service revisions.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// The images that each task definition names which services run.
+    pub images: &'a BTreeMap<TaskDefinitionArn, Result<RevisionImages, Because>>,
+    /// Of services that name one of these by a tag, what they have pinned.
+    pub repositories: &'a BTreeSet<&'a Repository>,
+    /// What was replaced since then.
+    pub since: Timestamp,
+    /// What was asked before.
+    pub known: &'a KnownReplacements,
+}
+
+/// Asks for what is wanted of the service revisions of `services`; what is worth remembering of what they ran before.
 pub async fn ask_for_service_revisions(
     clients: &Clients,
     names: &Names,
     (account, region): &Place,
     services: &mut [LiveService],
-    images: &BTreeMap<TaskDefinitionArn, Result<RevisionImages, Because>>,
-    repositories: &BTreeSet<&Repository>,
-    since: Timestamp,
-) {
-    let names_one = |service: &LiveService, how: fn(&ImageReference) -> bool| {
-        let named = |image: &ImageReference| how(image) && repositories.contains(image.repository());
+    Wanted { images, repositories, since, known }: Wanted<'_>,
+) -> Vec<(String, Replacements)> {
+    let by_tag = |service: &LiveService| {
+        let named = |image: &ImageReference| image.digest().is_none() && repositories.contains(image.repository());
         service.task_definitions.keys().any(|arn| match images.get(arn) {
             Some(Ok(RevisionImages::Named(images))) => images.iter().any(named),
             _ => false,
         })
     };
+    // Nothing was replaced by deployments that are older. Should ECS not say how old they are, it is asked.
+    let recently = |service: &LiveService| service.deployed_by_ecs && service.deployed_at.is_none_or(|at| at >= since);
     let mut services: Vec<&mut LiveService> =
-        services.iter_mut().filter(|service| names_one(service, |_| true)).collect();
+        services.iter_mut().filter(|service| by_tag(service) || recently(service)).collect();
     if services.is_empty() {
-        return;
+        return Vec::new();
     }
     let WorkloadClients { ecs, .. } = clients.workload(account, &names.evidence_role(region), region).await;
     let subject = format!("account {account} in {region}");
     let mut arns = BTreeSet::new();
-    let mut replaced = Vec::new();
+    let mut asked = Vec::new();
     for service in &services {
-        if names_one(service, |image| image.digest().is_none()) {
+        if by_tag(service) {
             arns.extend(service.revisions.iter().cloned());
         }
-        // Nothing was replaced by deployments that are older. Should ECS not say how old they are, it is asked.
-        let recently = service.deployed_at.is_none_or(|at| at >= since);
-        let ended = if service.deployed_by_ecs && recently {
-            replaced_since(&ecs, &service.service, since).await
+        let ended = if recently(service) && known.of(service, since).is_none() {
+            Some(replaced_since(&ecs, &service.service, since).await)
         } else {
-            Ok(BTreeMap::new())
+            None
         };
-        arns.extend(ended.iter().flat_map(BTreeMap::keys).cloned());
-        replaced.push(ended);
+        arns.extend(ended.iter().flatten().flat_map(|ended| ended.revisions.keys()).cloned());
+        asked.push(ended);
     }
     let described = describe_revisions(&ecs, &subject, account, &arns).await;
     let describe = |service: &LiveService, arn: &String| match &described {
@@ -350,28 +393,44 @@ pub async fn ask_for_service_revisions(
         }),
         Err(because) => Err(because.clone()),
     };
-    for (service, ended) in services.iter_mut().zip(replaced) {
-        if names_one(service, |image| image.digest().is_none()) {
+    let mut learned = Vec::new();
+    for (service, ended) in services.iter_mut().zip(asked) {
+        if by_tag(service) {
             let pinned: Result<Vec<_>, _> = service.revisions.iter().map(|arn| describe(service, arn)).collect();
             service.pinned = pinned.into();
         }
-        let replaced: Result<Vec<_>, _> = ended
-            .and_then(|ended| ended.into_iter().map(|(arn, until)| Ok((describe(service, &arn)?, until))).collect());
+        let Some(ended) = ended else {
+            let replaced = known.of(service, since).map(|known| known.replaced.clone());
+            service.replaced = Found::Known(replaced.unwrap_or_default());
+            continue;
+        };
+        let all_ended = ended.as_ref().is_ok_and(|ended| ended.all_ended);
+        let replaced: Result<Vec<_>, _> = ended.and_then(|ended| {
+            ended.revisions.into_iter().map(|(arn, until)| Ok((describe(service, &arn)?, until))).collect()
+        });
+        if let (true, Ok(replaced), Some(deployed_at)) = (all_ended, &replaced, service.deployed_at) {
+            let replaced = replaced.clone();
+            learned.push((service.service.clone(), Replacements { deployed_at, since, replaced }));
+        }
         service.replaced = replaced.into();
     }
+    learned
+}
+
+/// What was part of a service's deployments.
+struct Ended {
+    /// The service revisions, and when each was last a part of one.
+    revisions: BTreeMap<String, Timestamp>,
+    /// No deployment goes on.
+    all_ended: bool,
 }
 
 /// A deployment can wait for its hooks for so long (ECS developer guide, "Lifecycle hooks for Amazon ECS service
 /// deployments").
 const LONGEST_ROLLOUT: SignedDuration = SignedDuration::from_hours(14 * 24);
 
-/// The service revisions that deployments of `service` which ended since `since`, or did not end yet, were from or to; and when
-/// each was last a part of one.
-async fn replaced_since(
-    ecs: &aws_sdk_ecs::Client,
-    service: &str,
-    since: Timestamp,
-) -> Result<BTreeMap<String, Timestamp>, Because> {
+/// The service revisions that deployments of `service` which ended since `since`, or did not end yet, were from or to.
+async fn replaced_since(ecs: &aws_sdk_ecs::Client, service: &str, since: Timestamp) -> Result<Ended, Because> {
     let begun_after = CreatedAt::builder().after(DateTime::from_secs((since - LONGEST_ROLLOUT).as_second())).build();
     let mut ended = Vec::new();
     let mut token = None;
@@ -399,7 +458,7 @@ async fn replaced_since(
             break;
         }
     }
-    let mut revisions = BTreeMap::new();
+    let (mut revisions, mut all_ended) = (BTreeMap::new(), true);
     for twenty in ended.chunks(20) {
         let answer = ecs
             .describe_service_deployments()
@@ -413,7 +472,9 @@ async fn replaced_since(
         }
         for deployment in answer.service_deployments() {
             // One that goes on shows among the live ones as well.
-            let until = deployment.finished_at().and_then(timestamp).unwrap_or(since);
+            let finished = deployment.finished_at().and_then(timestamp);
+            all_ended &= finished.is_some();
+            let until = finished.unwrap_or(since);
             let parts = deployment.source_service_revisions().iter().chain(deployment.target_service_revision());
             for arn in parts.filter_map(|revision| revision.arn()) {
                 let latest = revisions.entry(arn.to_owned()).or_insert(until);
@@ -421,7 +482,7 @@ async fn replaced_since(
             }
         }
     }
-    Ok(revisions)
+    Ok(Ended { revisions, all_ended })
 }
 
 fn timestamp(at: &DateTime) -> Option<Timestamp> {

@@ -149,15 +149,6 @@ fn columns_of(configuration: BTreeSet<&str>) -> String {
     columns.join(", ")
 }
 
-/// The coverage probes that the aggregator shows as ACTIVE.
-pub fn probes(family: &str) -> Result<String, NotLiteral> {
-    Ok(format!(
-        "SELECT arn, accountId, awsRegion, configuration.Family, configuration.Status, configurationItemCaptureTime WHERE \
-         resourceType = 'AWS::ECS::TaskDefinition' AND configuration.Family = {} AND configuration.Status = 'ACTIVE'",
-        literal(family)?
-    ))
-}
-
 /// All ACTIVE revisions of these families, in whatever account.
 pub fn active_revisions<'a>(families: impl IntoIterator<Item = &'a Family>) -> Result<Vec<String>, NotLiteral> {
     let families = families.into_iter().map(|family| literal(family.as_str())).collect::<Result<Vec<_>, _>>()?;
@@ -180,6 +171,24 @@ pub fn everything(hub: &AccountId) -> String {
 /// registries.
 pub fn users(hub: &AccountId) -> String {
     format!("SELECT {} WHERE {} OR {}", columns_of(user_columns()), runner_conditions(), user_conditions(hub))
+}
+
+/// The same, and the coverage probes of this family that the aggregator shows as ACTIVE: what is seen of an account and region
+/// counts only if its probe is seen beside it.
+///
+/// # Errors
+/// The family's name may not stand in a query.
+pub fn users_and_probes(hub: &AccountId, family: &str) -> Result<String, NotLiteral> {
+    let mut columns = user_columns();
+    columns.extend(["configuration.Family", "configuration.Status"]);
+    Ok(format!(
+        "SELECT {}, configurationItemCaptureTime WHERE (resourceType = '{TASK_DEFINITION}' AND configuration.Family = {} AND \
+         configuration.Status = 'ACTIVE') OR {} OR {}",
+        columns_of(columns),
+        literal(family)?,
+        runner_conditions(),
+        user_conditions(hub)
+    ))
 }
 
 fn user_columns() -> BTreeSet<&'static str> {

@@ -25,6 +25,8 @@ pub enum Seen {
     Runner(Runner),
     /// Something else that uses images.
     OtherUser(OtherUser),
+    /// A coverage probe in this account and region that is ACTIVE, and since when.
+    Probe((AccountId, Region), Timestamp),
     /// Something in this account and region that cannot be read, and why.
     Unreadable((AccountId, Region), String),
 }
@@ -133,6 +135,21 @@ impl Row {
         self.seen(hub).or_else(|text| Ok(Seen::Unreadable(self.place()?, text)))
     }
 
+    /// The same, of a query in which task definitions are coverage probes of this family.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn seen_or_probe(&self, hub: &AccountId, family: &str) -> Result<Seen, String> {
+        if self.required("resourceType")? != TASK_DEFINITION {
+            return self.seen_or_unreadable(hub);
+        }
+        let place = self.place()?;
+        match self.active_probe(family) {
+            Ok(since) => Ok(Seen::Probe(place, since)),
+            Err(text) => Ok(Seen::Unreadable(place, text)),
+        }
+    }
+
     /// The row of a query for several kinds of resources, as what it is.
     pub fn seen(&self, hub: &AccountId) -> Result<Seen, String> {
         let resource_type = self.required("resourceType")?;
@@ -221,11 +238,12 @@ impl Row {
         }
     }
 
-    /// Since when the row, if it is the ACTIVE task definition of this family, shows it so.
-    pub fn active_probe(&self, family: &str) -> Result<Option<Timestamp>, String> {
-        let is_active =
-            self.required("configuration.Family")? == family && self.required("configuration.Status")? == "ACTIVE";
-        if is_active { self.parsed("configurationItemCaptureTime").map(Some) } else { Ok(None) }
+    /// Since when the row, which is the ACTIVE task definition of this family, shows it so.
+    fn active_probe(&self, family: &str) -> Result<Timestamp, String> {
+        if self.required("configuration.Family")? != family || self.required("configuration.Status")? != "ACTIVE" {
+            return Err(self.unreadable("configuration.Family"));
+        }
+        self.parsed("configurationItemCaptureTime")
     }
 
     fn name(&self) -> Result<String, String> {
@@ -283,6 +301,8 @@ pub struct Rows {
     pub other_users: Vec<OtherUser>,
     /// Revisions of task definitions.
     pub revisions: Vec<Revision>,
+    /// Where a coverage probe is ACTIVE, and since when the oldest.
+    pub probes: BTreeMap<(AccountId, Region), Timestamp>,
     /// Where something cannot be read, and why.
     pub unreadable: BTreeMap<(AccountId, Region), String>,
 }
@@ -295,6 +315,10 @@ impl FromIterator<Seen> for Rows {
                 Seen::Runner(runner) => rows.runners.push(runner),
                 Seen::OtherUser(user) => rows.other_users.push(user),
                 Seen::Revision(revision) => rows.revisions.push(revision),
+                Seen::Probe(place, since) => {
+                    let known = rows.probes.entry(place).or_insert(since);
+                    *known = since.min(*known);
+                }
                 Seen::Unreadable(place, text) => {
                     rows.unreadable.insert(place, text);
                 }

@@ -68,7 +68,6 @@ fn calls_of(organization: &Organization) -> (Vec<String>, Vec<String>) {
         let query = call.input["Expression"].as_str().unwrap_or_default();
         call.operation.starts_with("DescribeConfigurationRecorder")
             || call.operation == "DescribeConfigurationAggregatorSourcesStatus"
-            || query.contains("-probe'")
             || query.contains("'AWS::Config::ConfigurationRecorder'")
     };
     let world = organization.aws.world();

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use end_to_end::{Installation, Mutability, Organization, Pushed};
+use end_to_end::{Installation, Mutability, Organization, Pushed, keep_functions_warm};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use simulated_aws::config::{Delays, set_delays};
@@ -243,4 +243,28 @@ fn what_changes_in_the_last_moment_saves_the_image_as_far_as_ecr_can_refuse() {
     ] {
         changes_while_it_is_checked("Delete", mutability, "BatchDeleteImage", change);
     }
+}
+
+#[test]
+fn an_account_that_disappears_from_the_aggregator_is_not_covered_although_its_proof_is_remembered() {
+    let (organization, installation) = installed();
+    keep_functions_warm(&organization);
+    organization.repository("app", Mutability::Immutable);
+    let (used, unused) = (organization.push("app", "v1"), organization.push("app", "v2"));
+    let (team, region) = (&organization.workloads[0], organization.home());
+    organization.register(team, region, "stays", &organization.by_tag("app", "v1"));
+    let [one, two] = ["v1", "v2"].map(|tag| organization.register(team, region, tag, &organization.by_tag("app", tag)));
+    organization.hours(48);
+    organization.deregister(team, region, &two);
+    organization.minutes(10);
+    organization.deregister(team, region, &one);
+    organization.hours(23);
+    organization.minutes(57);
+    assert!(!organization.has(&unused), "its check has proven the account");
+    // Config may have said more of it for a while; the simulation takes the nastier way.
+    let hub = json!({"AuthorizedAccountId": organization.hub.as_str(), "AuthorizedAwsRegion": region.as_str()});
+    organization.call(team, region, "config", "DeleteAggregationAuthorization", hub);
+    organization.minutes(10);
+    assert!(organization.has(&used), "its task definition is ACTIVE");
+    installation.assert_healthy(&organization);
 }

@@ -103,7 +103,7 @@ proptest! {
 
     #[test]
     fn no_text_gets_into_a_query_but_such_as_needs_no_escaping(text: String) {
-        for query in [probes(&text), literal(&text), prefix_literal(&text)].into_iter().flatten() {
+        for query in [users_and_probes(&"111111111111".parse().unwrap(), &text), literal(&text), prefix_literal(&text)].into_iter().flatten() {
             prop_assert!(is_plain(&query), "{}", query);
             prop_assert!(query.contains(&text));
         }
