@@ -13,7 +13,7 @@
 //! - Every unused image of an opted-in repository that no setting keeps is gone, whatever events were lost, at the latest
 //!   one rollback window and one sweep after the last thing that concerned it.
 //! - Nothing outside opted-in repositories was touched, nothing under `DryRun`, nothing within the rollback window of an
-//!   event, a push or a recorded pull.
+//!   event, a push, a recorded pull, or the end of a service's deployment that a newer one replaced.
 //! - No message is left in a queue, and a dead one is in a queue that has an alarm.
 //! - The simulation refused nothing.
 

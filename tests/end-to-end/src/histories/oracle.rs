@@ -97,6 +97,12 @@ pub(super) struct Oracle {
     events: BTreeMap<Image, Vec<(Timestamp, String)>>,
     /// Task definitions that were deleted, so that Config may not tell when they changed.
     deleted_definitions: BTreeSet<String>,
+    /// The deployments of services, with the images that each has pinned.
+    deployments: BTreeMap<String, Deployments>,
+    /// Images that a deployment of a service had pinned which a newer one replaced: not before when, the service's ARN, and
+    /// since when the service had used it.
+    replaced: BTreeMap<Image, Vec<(Timestamp, String, Timestamp)>>,
+    looked_at: Timestamp,
     removals_seen: usize,
     /// Tags and digests that teams removed themselves.
     removed_by_teams: BTreeSet<(String, String)>,
@@ -145,9 +151,13 @@ struct By<'a> {
     through: &'a str,
 }
 
+/// The deployments of a service by id, with the images that each has pinned.
+type Deployments = BTreeMap<String, BTreeSet<Image>>;
+
 /// Who uses images at one moment.
 #[derive(Default)]
 struct Users {
+    deployments: BTreeMap<String, Deployments>,
     of: BTreeMap<Image, BTreeMap<String, BTreeSet<String>>>,
     /// Images that something names although it does not run them: beside a digest, or by a tag that moved.
     named: BTreeSet<Image>,
@@ -180,6 +190,9 @@ impl Oracle {
             times: BTreeMap::new(),
             events: BTreeMap::new(),
             deleted_definitions: BTreeSet::new(),
+            deployments: BTreeMap::new(),
+            replaced: BTreeMap::new(),
+            looked_at: world.now(),
             removals_seen: ecr::removals(world).len(),
             removed_by_teams: BTreeSet::new(),
             blind: BTreeMap::new(),
@@ -352,6 +365,13 @@ impl Oracle {
             {
                 users.unaskable.insert((reference.repository, through.clone()));
             }
+            if let User::Deployment(service, deployment) = &used.user {
+                let deployments = users.deployments.entry(service.clone()).or_default();
+                let pinned =
+                    used.resolved.as_ref().filter(|pulled| used.pinned && pulls(&used.account, &pulled.repository));
+                let images = deployments.entry(deployment.clone()).or_default();
+                images.extend(pinned.map(|pulled| (pulled.repository.clone(), pulled.digest.clone())));
+            }
             users.named.extend(self.names(world, &used.image));
             if let Some(pulled) = used.resolved.filter(|pulled| pulls(&used.account, &pulled.repository)) {
                 // Through an index that its team deleted nobody pulls its children any more.
@@ -433,7 +453,9 @@ impl Oracle {
     /// Judges what was removed since the last look, and takes a new one.
     pub(super) fn look(&mut self, world: &World) {
         let now = world.now();
-        let users = self.users(world);
+        let mut users = self.users(world);
+        self.note_replaced(std::mem::take(&mut users.deployments));
+        self.looked_at = now;
         let removals: Vec<Removal> = ecr::removals(world)[self.removals_seen..].to_vec();
         self.removals_seen = ecr::removals(world).len();
         for removal in &removals {
@@ -497,6 +519,23 @@ impl Oracle {
         }
     }
 
+    /// Takes note of deployments that ended since the last look because a newer one of their service replaced them. Of a service
+    /// that is gone, AWS does not show when it ended.
+    fn note_replaced(&mut self, deployments: BTreeMap<String, Deployments>) {
+        for (service, before) in &self.deployments {
+            let Some(now) = deployments.get(service) else {
+                self.replaced.values_mut().for_each(|ends| ends.retain(|(_, of, _)| of != service));
+                continue;
+            };
+            for image in before.iter().filter(|(id, _)| !now.contains_key(*id)).flat_map(|(_, images)| images) {
+                let known = self.uses.get(image).and_then(|uses| uses.get(service));
+                let since = known.map_or(self.looked_at, |it| it.since);
+                self.replaced.entry(image.clone()).or_default().push((self.looked_at, service.clone(), since));
+            }
+        }
+        self.deployments = deployments;
+    }
+
     fn judge(&mut self, world: &World, removal: &Removal, existing: &BTreeSet<String>) {
         let image = (removal.repository.clone(), removal.digest.clone());
         let what = format!("{} of {} in {} at {}", wording(removal), image.1, image.0, removal.at);
@@ -537,6 +576,12 @@ impl Oracle {
                 && !self.is_hidden(&place_of(arn), *event, removal.at)
             {
                 self.violations.push(format!("{WITHIN_WINDOW}: {what}, of {arn} there was an event at {event}"));
+            }
+        }
+        for (end, service, since) in self.replaced.get(&image).into_iter().flatten() {
+            let is_hidden = self.is_hidden(&place_of(service), *since, removal.at);
+            if removal.at.duration_since(*end) < window && !is_hidden {
+                self.violations.push(format!("{WITHIN_WINDOW}: {what}, run by {service} until after {end}"));
             }
         }
         if let Some(((pushed, pulled), known)) = self.times.get(&image)
