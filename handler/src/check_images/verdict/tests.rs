@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -249,6 +251,8 @@ prop_compose! {
         pulled in proptest::option::of(0i64..200), kind in 0..4, status in 0..6, parent: bool, newer in 0usize..6,
         used in 0..3, pinned in 0..4, named in proptest::option::of(0i64..200), change in 0i64..200, hidden in 0..(2 * KINDS),
         by_event: bool, orphaned in proptest::option::of(0i64..200),
+        children in proptest::collection::vec((any::<[bool; 4]>(), 0i64..200), 0..4),
+        attachments in proptest::collection::vec((any::<[bool; 2]>(), 0usize..4, 0i64..200), 0..4),
     ) -> Evidence {
         let facts = ImageFacts {
             tags: match tag { 0 => [].into(), 1 => ["v1".parse().unwrap()].into(), _ => ["keep-1".parse().unwrap()].into() },
@@ -273,6 +277,26 @@ prop_compose! {
             image: Found::Known(if gone == 0 { Presence::Gone } else { Presence::Present(facts) }),
             relations: Found::Known(Relations {
                 parents: if parent { [digest(9)].into() } else { [].into() },
+                children: (10..).zip(&children).map(|(n, ([tagged, other, needed, archived], pushed))| Child {
+                    image: ImageFacts {
+                        tags: if *tagged { ["v2".parse().unwrap()].into() } else { [].into() },
+                        status: if *archived { StorageStatus::Archived } else { StorageStatus::Active },
+                        pushed_at: at(*pushed),
+                        ..image(n)
+                    },
+                    has_other_parent: *other,
+                    needed_elsewhere: *needed,
+                }).collect(),
+                attachments: (20..).zip(&attachments).map(|(n, ([protected, needed], subject, pushed))| Attachment {
+                    image: ImageFacts {
+                        tags: if *protected { ["keep-2".parse().unwrap()].into() } else { [].into() },
+                        pushed_at: at(*pushed),
+                        ..image(n)
+                    },
+                    // The image, or one of its children.
+                    subject: if *subject == 0 { digest(1) } else { digest(9 + *subject as u64) },
+                    needed_elsewhere: *needed,
+                }).collect(),
                 ..Relations::default()
             }),
             newer_images: Found::Known(newer),
@@ -326,6 +350,26 @@ proptest! {
         let mut hidden = evidence.clone();
         hide(&mut hidden, kind);
         prop_assert!(!deletes(&judge(&hidden, &policy(), at(now))));
+    }
+
+    #[test]
+    fn nothing_goes_along_that_anything_else_needs(evidence in any_evidence(), now in 0i64..400) {
+        let Verdict::Delete(deletion) = judge(&evidence, &policy(), at(now)) else { return Ok(()) };
+        let relations = evidence.relations.known().unwrap();
+        let going: BTreeSet<Digest> = deletion.children().iter().map(|child| child.digest.clone()).collect();
+        for child in &relations.children {
+            let free = child.image.tags.is_empty() && child.image.status == StorageStatus::Active;
+            let free = free && !child.has_other_parent && !child.needed_elsewhere;
+            prop_assert_eq!(going.contains(&child.image.digest), free);
+            // Whatever is left without a tag is known to be.
+            let staying = deletion.staying().contains(&child.image.digest);
+            prop_assert_eq!(staying, child.image.tags.is_empty() && !free);
+        }
+        for attachment in &relations.attachments {
+            let free = !attachment.needed_elsewhere && attachment.image.tags.is_empty();
+            let subject_goes = attachment.subject == deletion.image().digest || going.contains(&attachment.subject);
+            prop_assert_eq!(deletion.attachments().contains(&attachment.image), free && subject_goes);
+        }
     }
 
     #[test]
