@@ -62,7 +62,9 @@ fn explained(seed: u64, blindfold: Option<Blindfold>) -> String {
     let first = violations(&generate(seed));
     let shortest = shortest(&generate(seed), |history| kind(&violations(history)) == kind(&first));
     let violations = violations(&shortest);
-    format!("the history of seed {seed} fails:\n{}\nThe shortest like it: {shortest:#?}", violations.join("\n"))
+    let some: Vec<&str> = violations.iter().map(String::as_str).take(10).collect();
+    let (count, some) = (violations.len(), some.join("\n"));
+    format!("the history of seed {seed} fails ({count} violations):\n{some}\nThe shortest like it: {shortest:#?}")
 }
 
 #[test]

@@ -645,9 +645,15 @@ impl Oracle {
                 let named = it.digest.or(it.tag).unwrap_or_default();
                 self.removed_by_teams.contains(&(it.repository, named))
             });
-            let image = self.resolve(world, &outage.image);
-            if !by_team && image.is_some_and(|image| self.uses.get(&image).is_some_and(|uses| uses.contains_key(user)))
-            {
+            // So may an archived image be run that nobody used when it was archived.
+            let was_used = self.resolve(world, &outage.image).is_some_and(|image| {
+                let removed =
+                    ecr::removals(world).iter().filter(|it| (&it.repository, &it.digest) == (&image.0, &image.1));
+                let Some(removed) = removed.map(|it| it.at).max() else { return false };
+                let used = self.uses.get(&image).and_then(|uses| uses.get(user));
+                used.is_some_and(|it| it.since <= removed && !self.is_hidden(&place_of(user), it.since, removed))
+            });
+            if !by_team && was_used {
                 self.violations.push(format!("a running service cannot pull: {outage:?}"));
             }
         }
