@@ -115,8 +115,8 @@ pub struct CheckImages {
     remembered: Mutex<Remembered>,
 }
 
-/// What a warm function remembers: proofs of coverage, and the accounts that need them, for 15 minutes, and what never
-/// changes.
+/// What a warm function remembers: proofs of coverage, and the accounts that need them, for 15 minutes; and what does not
+/// change, or is asked again when it did.
 #[derive(Debug, Default)]
 struct Remembered {
     proofs: Proofs,
@@ -259,28 +259,15 @@ impl CheckImages {
             })
             .collect();
 
-        let mut workloads = Err(Because::new(Gap::Coverage, "nobody was looked for"));
-        if !taking_part.is_empty() {
-            workloads =
-                Workloads::gather(clients, settings, &aggregator, &mut remembered.accounts, self.clock.now()).await;
+        let accounts = &mut remembered.accounts;
+        let (mut workloads, mut pullers) = self.pullers(settings, &aggregator, &taking_part, accounts).await;
+        let is_outside = |pullers: &Pullers| !pullers.outside.is_empty();
+        // Whoever is outside may have joined since the accounts were found.
+        if workloads.as_ref().is_ok_and(|workloads| workloads.remembered) && pullers.values().flatten().any(is_outside)
+        {
+            accounts.forget();
+            (workloads, pullers) = self.pullers(settings, &aggregator, &taking_part, accounts).await;
         }
-        if let Ok(workloads) = &mut workloads {
-            for facts in taking_part.values() {
-                if let Some(admitted) = facts.admitted.known() {
-                    workloads.look_up(clients, settings, admitted).await;
-                }
-            }
-        }
-        let pullers: BTreeMap<&Repository, Result<Pullers, Because>> = taking_part
-            .iter()
-            .map(|(repository, facts)| {
-                let pullers = match (&workloads, &facts.admitted) {
-                    (Ok(workloads), Found::Known(admitted)) => workloads.pullers(settings, admitted),
-                    (Err(because), _) | (_, Found::Missing(because)) => Err(because.clone()),
-                };
-                (*repository, pullers)
-            })
-            .collect();
         let places_of = |pullers: &Pullers| -> BTreeSet<Place> {
             let places = |account: &AccountId| {
                 let account = account.clone();
@@ -350,6 +337,37 @@ impl CheckImages {
             judged.insert(repository.clone(), JudgedRepository { participation, indexes, images });
         }
         judged
+    }
+
+    /// The accounts of the EcrCleanup, and who may pull from each repository that takes part.
+    async fn pullers<'a>(
+        &self,
+        settings: &Settings,
+        aggregator: &Aggregator<'_>,
+        taking_part: &BTreeMap<&'a Repository, &RepositoryFacts>,
+        known: &mut KnownAccounts,
+    ) -> (Result<Workloads, Because>, BTreeMap<&'a Repository, Result<Pullers, Because>>) {
+        if taking_part.is_empty() {
+            return (Err(Because::new(Gap::Coverage, "nobody was looked for")), BTreeMap::new());
+        }
+        let clients = &*self.clients;
+        let mut workloads = Workloads::gather(clients, settings, aggregator, known, self.clock.now()).await;
+        if let Ok(workloads) = &mut workloads {
+            for facts in taking_part.values() {
+                if let Some(admitted) = facts.admitted.known() {
+                    workloads.look_up(clients, settings, admitted).await;
+                }
+            }
+        }
+        let pullers = taking_part.iter().map(|(repository, facts)| {
+            let pullers = match (&workloads, &facts.admitted) {
+                (Ok(workloads), Found::Known(admitted)) => workloads.pullers(settings, admitted),
+                (Err(because), _) | (_, Found::Missing(because)) => Err(because.clone()),
+            };
+            (*repository, pullers)
+        });
+        let pullers = pullers.collect();
+        (workloads, pullers)
     }
 
     /// What ECR tells about the repositories. One that does not take part is not looked at any further.
@@ -677,9 +695,12 @@ impl CheckImages {
         for Orphans { image, going, for_going, for_staying } in orphans {
             let needless = match deleted.get(&image) {
                 Some(Deleted::Gone { with, .. }) if going.iter().all(|part| with.contains(part)) => for_going,
+                // Nothing was done.
+                Some(Deleted::Changed(_)) => [for_going, for_staying].concat(),
+                // It stays with all that it lists; of its attachments nobody else would think.
+                Some(Deleted::Kept { .. }) => for_staying,
                 // A failure may have come after the effect.
-                Some(Deleted::Gone { .. } | Deleted::GoneAlready | Deleted::Failed(_)) | None => continue,
-                Some(_) => for_staying,
+                _ => continue,
             };
             for name in needless {
                 if let Err(error) = checks::cancel(self.clients.scheduler(), settings, &name).await {
@@ -986,9 +1007,9 @@ pub(crate) fn evidence_of(
                 },
                 uses: of(&uses, digest),
                 pinned: of(&pinned, digest),
-                last_named: match &usage {
-                    Ok(usage) => Found::Known(usage.last_named.get(digest).copied()),
-                    Err(because) => Found::Missing(because.clone()),
+                last_named: match usage.as_ref().map(|usage| &usage.last_named) {
+                    Ok(Ok(last_named)) => Found::Known(last_named.get(digest).copied()),
+                    Ok(Err(because)) | Err(because) => Found::Missing(because.clone()),
                 },
                 coverage: coverage.clone().into(),
                 last_change: due.last_change,

@@ -314,6 +314,7 @@ impl Provider {
         // Before the answer: what is asked for next then finds the schedule, and cancels it.
         if goes_on && !self.is_resumed(&run, Some(self.clock.now())).await {
             tracing::error!(request_id = %request.request_id, "nobody looks after the rollout");
+            self.count(request, Metric::ProviderFailures, 1);
         }
         answer::put(&self.connector, &self.sleep, &request.response_url, &answer).await?;
         Ok(())

@@ -25,7 +25,7 @@ use aws_sdk_ecr::Client;
 use aws_sdk_ecr::types::{ImageFailure, ImageFailureCode, ImageIdentifier, TargetStorageClass};
 use aws_types::request_id::RequestId as _;
 
-use super::evidence::{ImageFacts, Mutability, Participation};
+use super::evidence::{ImageFacts, ImageKind, Mutability, Participation};
 use super::failed_call::failure_text;
 use super::policy::participation;
 use super::registry;
@@ -85,6 +85,9 @@ pub async fn delete(
     look: &Look<'_>,
     images: Vec<Deletion>,
 ) -> BTreeMap<Digest, Deleted> {
+    if images.is_empty() {
+        return BTreeMap::new();
+    }
     let all = |outcome: Deleted| images.iter().map(|image| (image.image().digest.clone(), outcome.clone())).collect();
     // Even where tags cannot move, one may have been deleted and pushed again since the look.
     let seen = match Seen::again(ecr, repository, look).await {
@@ -147,8 +150,9 @@ impl Seen {
             return Err("the repository's opt-in tag changed".into());
         }
         let images = registry::images(ecr, repository).await.map_err(|because| because.text)?;
-        let pushed = images.iter().filter(|(digest, _)| !look.indexes.contains(*digest));
-        let pushed = pushed.map(|(digest, image)| (digest.clone(), image.clone())).collect();
+        let pushed =
+            images.values().filter(|image| image.kind == ImageKind::Index && !look.indexes.contains(&image.digest));
+        let pushed = pushed.map(|image| (image.digest.clone(), image.clone())).collect();
         let children = registry::children(ecr, repository, &pushed).await.map_err(|because| because.text)?;
         Ok(Self { images, newly_listed: children.into_values().flatten().collect() })
     }
@@ -194,6 +198,9 @@ pub async fn archive(
     look: &Look<'_>,
     images: Vec<Deletion>,
 ) -> BTreeMap<Digest, Deleted> {
+    if images.is_empty() {
+        return BTreeMap::new();
+    }
     let all = |outcome: Deleted| images.iter().map(|image| (image.image().digest.clone(), outcome.clone())).collect();
     let seen = match Seen::again(ecr, repository, look).await {
         Ok(seen) => seen,

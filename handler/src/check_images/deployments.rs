@@ -4,10 +4,15 @@
 //! was resolved when a deployment began, show only here. The services are those that Config lists for the place, all of
 //! them, whatever their family: a service may have moved to another. What cannot be asked is a gap of the whole place.
 //!
+//! # Assumptions
+//! `updatedAt` of a deployment moves when its rollout ends (ECS API reference, Deployment: "when the service deployment was
+//! last updated"). If it does not, what ran before a rollout that began before the rollback window is not known. ECS tells of
+//! past deployments for 90 days.
+//!
 //! # Why this many calls
 //! `DescribeServices` takes ten services of one cluster, `DescribeServiceRevisions` twenty revisions. What a service ran
-//! before is asked of those that were deployed within the rollback window, whatever they run now, two calls each; and
-//! remembered until they are deployed again. Revisions of task
+//! before is asked of those that were deployed within the rollback window, whatever they run now, two calls each and one for
+//! twenty service revisions; and remembered until they are deployed again. Revisions of task
 //! definitions never change, so their images are looked up once in the life of a function: first those that the queries
 //! at hand found anyway, then by ARN in the aggregator (some fifty a query), and in their account only if Config lost them.
 
@@ -15,7 +20,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_ecs::error::ProvideErrorMetadata as _;
 use aws_sdk_ecs::primitives::DateTime;
-use aws_sdk_ecs::types::{ContainerImage, CreatedAt, DeploymentControllerType, Service, ServiceRevision};
+use aws_sdk_ecs::types::{CreatedAt, DeploymentControllerType, Service, ServiceRevision};
+use futures::StreamExt as _;
 use jiff::{SignedDuration, Timestamp};
 
 use super::aggregator::Aggregator;
@@ -33,7 +39,10 @@ use crate::task_definition::TaskDefinitionArn;
 
 /// What services ran before that were asked before. Lives as long as the function stays warm.
 #[derive(Debug, Default)]
-pub struct KnownReplacements(BTreeMap<String, Replacements>);
+pub struct KnownReplacements(BTreeMap<ServiceKey, Replacements>);
+
+/// The cluster and the ARN of a service: ARNs of the old form do not name the cluster.
+type ServiceKey = (String, String);
 
 /// What a service ran before, when that was asked.
 #[derive(Debug, Clone)]
@@ -45,23 +54,30 @@ pub struct Replacements {
     replaced: Vec<(PinnedRevision, Timestamp)>,
 }
 
+/// So many services of an account and region are asked at a time for what they ran before.
+const PARALLEL: usize = 8;
+
 /// More services than this are not kept.
 const KEPT_SERVICES: usize = 10_000;
 
 impl KnownReplacements {
     /// What `service` ran before, if it was not deployed since that was asked.
     fn of(&self, service: &LiveService, since: Timestamp) -> Option<&Replacements> {
-        let known = self.0.get(&service.service)?;
+        let known = self.0.get(&service_key(service))?;
         (Some(known.deployed_at) == service.deployed_at && known.since <= since).then_some(known)
     }
 
     /// Adds what was asked of services.
-    pub fn learn(&mut self, asked: impl IntoIterator<Item = (String, Replacements)>) {
+    pub fn learn(&mut self, asked: impl IntoIterator<Item = (ServiceKey, Replacements)>) {
         if self.0.len() >= KEPT_SERVICES {
             self.0.clear();
         }
         self.0.extend(asked);
     }
+}
+
+fn service_key(service: &LiveService) -> ServiceKey {
+    (service.cluster.clone(), service.service.clone())
 }
 
 /// The images of revisions that were looked up before. Lives as long as the function stays warm.
@@ -137,7 +153,7 @@ pub async fn live_services(
                 ));
             }
             for service in answer.services() {
-                live.extend(live_service(service).map_err(|text| Because::new(Gap::Deployments, text))?);
+                live.extend(live_service(service, &cluster).map_err(|text| Because::new(Gap::Deployments, text))?);
             }
         }
     }
@@ -147,19 +163,14 @@ pub async fn live_services(
 /// The cluster of a service: from its ARN, or from its item for ARNs of the old form without one. A guess would not do: a
 /// service that is looked for in the wrong cluster is told to be missing.
 fn cluster_of(service: &Runner) -> Option<String> {
-    cluster_in(&service.resource).or_else(|| service.cluster.clone())
-}
-
-/// The cluster that a service's ARN names.
-fn cluster_in(service: &str) -> Option<String> {
-    match service.split(':').next_back()?.split('/').collect::<Vec<_>>()[..] {
+    match service.resource.split(':').next_back()?.split('/').collect::<Vec<_>>()[..] {
         ["service", cluster, _] => Some(cluster.to_owned()),
-        _ => None,
+        _ => service.cluster.clone(),
     }
 }
 
-/// A service's live deployments and task sets; nothing for one that was deleted.
-fn live_service(service: &Service) -> Result<Option<LiveService>, String> {
+/// The live deployments and task sets of a service in `cluster`; nothing for one that was deleted.
+fn live_service(service: &Service, cluster: &str) -> Result<Option<LiveService>, String> {
     let arn = service.service_arn().ok_or("ecs:DescribeServices answered a service without its ARN")?;
     // A draining service still runs tasks, and one of an unknown status may.
     if service.status() == Some("INACTIVE") {
@@ -184,6 +195,7 @@ fn live_service(service: &Service) -> Result<Option<LiveService>, String> {
     }
     Ok(Some(LiveService {
         service: arn.to_owned(),
+        cluster: cluster.to_owned(),
         task_definitions,
         revisions: service
             .current_service_revisions()
@@ -191,17 +203,17 @@ fn live_service(service: &Service) -> Result<Option<LiveService>, String> {
             .filter_map(|revision| revision.arn())
             .map(str::to_owned)
             .collect(),
-        pinned: Found::Known(Vec::new()),
-        deployed_by_ecs: service
-            .deployment_controller()
-            .is_none_or(|controller| *controller.r#type() == DeploymentControllerType::Ecs),
+        pinned: Found::Missing(Because::new(Gap::PinnedDigests, format!("{arn} was not asked what it has pinned"))),
+        tells_past_deployments: service.deployment_controller().is_none_or(|controller| {
+            !matches!(controller.r#type(), DeploymentControllerType::CodeDeploy | DeploymentControllerType::External)
+        }),
         deployed_at: service
             .deployments()
             .iter()
             .flat_map(|deployment| [deployment.created_at(), deployment.updated_at()])
             .filter_map(|at| timestamp(at?))
             .max(),
-        replaced: Found::Known(Vec::new()),
+        replaced: Found::Missing(Because::new(Gap::Deployments, format!("{arn} was not asked what it ran before"))),
     }))
 }
 
@@ -354,7 +366,7 @@ pub async fn ask_for_service_revisions(
     (account, region): &Place,
     services: &mut [LiveService],
     Wanted { images, repositories, since, known }: Wanted<'_>,
-) -> Vec<(String, Replacements)> {
+) -> Vec<(ServiceKey, Replacements)> {
     let by_tag = |service: &LiveService| {
         let named = |image: &ImageReference| image.digest().is_none() && repositories.contains(image.repository());
         service.task_definitions.keys().any(|arn| match images.get(arn) {
@@ -363,29 +375,33 @@ pub async fn ask_for_service_revisions(
         })
     };
     // Nothing was replaced by deployments that are older. Should ECS not say how old they are, it is asked.
-    let recently = |service: &LiveService| service.deployed_by_ecs && service.deployed_at.is_none_or(|at| at >= since);
-    let mut services: Vec<&mut LiveService> =
-        services.iter_mut().filter(|service| by_tag(service) || recently(service)).collect();
+    let recently =
+        |service: &LiveService| service.tells_past_deployments && service.deployed_at.is_none_or(|at| at >= since);
+    let (mut services, others): (Vec<&mut LiveService>, Vec<&mut LiveService>) =
+        services.iter_mut().partition(|service| by_tag(service) || recently(service));
+    for service in others {
+        service.pinned = Found::Known(Vec::new());
+        service.replaced = Found::Known(Vec::new());
+    }
     if services.is_empty() {
         return Vec::new();
     }
     let WorkloadClients { ecs, .. } = clients.workload(account, &names.evidence_role(region), region).await;
     let subject = format!("account {account} in {region}");
     let mut arns = BTreeSet::new();
-    let mut asked = Vec::new();
+    let mut open = Vec::new();
     for service in &services {
         if by_tag(service) {
             arns.extend(service.revisions.iter().cloned());
         }
-        let ended = if recently(service) && known.of(service, since).is_none() {
-            Some(replaced_since(&ecs, &service.service, since).await)
-        } else {
-            None
-        };
-        arns.extend(ended.iter().flatten().flat_map(|ended| ended.revisions.keys()).cloned());
-        asked.push(ended);
+        let asks = recently(service) && known.of(service, since).is_none();
+        open.push(asks.then(|| service_key(service)));
     }
-    let described = describe_revisions(&ecs, &subject, account, &arns).await;
+    let ecs = &ecs;
+    let asked = open.into_iter().map(async |service| Some(replaced_since(ecs, &service?, since).await));
+    let asked: Vec<Option<Result<Ended, Because>>> = futures::stream::iter(asked).buffered(PARALLEL).collect().await;
+    arns.extend(asked.iter().flatten().flatten().flat_map(|ended| ended.revisions.keys()).cloned());
+    let described = describe_revisions(ecs, &subject, account, &arns).await;
     let describe = |service: &LiveService, arn: &String| match &described {
         Ok(described) => described.get(arn).cloned().ok_or_else(|| {
             let text = format!("{}: its revision {arn} cannot be described", service.service);
@@ -395,10 +411,12 @@ pub async fn ask_for_service_revisions(
     };
     let mut learned = Vec::new();
     for (service, ended) in services.iter_mut().zip(asked) {
-        if by_tag(service) {
-            let pinned: Result<Vec<_>, _> = service.revisions.iter().map(|arn| describe(service, arn)).collect();
-            service.pinned = pinned.into();
-        }
+        let pinned: Result<Vec<_>, _> = if by_tag(service) {
+            service.revisions.iter().map(|arn| describe(service, arn)).collect()
+        } else {
+            Ok(Vec::new())
+        };
+        service.pinned = pinned.into();
         let Some(ended) = ended else {
             let replaced = known.of(service, since).map(|known| known.replaced.clone());
             service.replaced = Found::Known(replaced.unwrap_or_default());
@@ -410,7 +428,7 @@ pub async fn ask_for_service_revisions(
         });
         if let (true, Ok(replaced), Some(deployed_at)) = (all_ended, &replaced, service.deployed_at) {
             let replaced = replaced.clone();
-            learned.push((service.service.clone(), Replacements { deployed_at, since, replaced }));
+            learned.push((service_key(service), Replacements { deployed_at, since, replaced }));
         }
         service.replaced = replaced.into();
     }
@@ -430,7 +448,11 @@ struct Ended {
 const LONGEST_ROLLOUT: SignedDuration = SignedDuration::from_hours(14 * 24);
 
 /// The service revisions that deployments of `service` which ended since `since`, or did not end yet, were from or to.
-async fn replaced_since(ecs: &aws_sdk_ecs::Client, service: &str, since: Timestamp) -> Result<Ended, Because> {
+async fn replaced_since(
+    ecs: &aws_sdk_ecs::Client,
+    (cluster, service): &ServiceKey,
+    since: Timestamp,
+) -> Result<Ended, Because> {
     let begun_after = CreatedAt::builder().after(DateTime::from_secs((since - LONGEST_ROLLOUT).as_second())).build();
     let mut ended = Vec::new();
     let mut token = None;
@@ -438,7 +460,7 @@ async fn replaced_since(ecs: &aws_sdk_ecs::Client, service: &str, since: Timesta
         let page = ecs
             .list_service_deployments()
             .service(service)
-            .set_cluster(cluster_in(service))
+            .cluster(cluster)
             .created_at(begun_after.clone())
             .max_results(100)
             .set_next_token(token)
@@ -515,12 +537,15 @@ async fn describe_revisions(
 
 /// What a service revision has pinned. Images outside ECR cannot be read as references, and need not be.
 fn pinned_revision(revision: &ServiceRevision) -> Option<PinnedRevision> {
-    let digest_of = |container: &ContainerImage| container.image_digest()?.parse().ok();
-    let images = revision
-        .container_images()
-        .iter()
-        .filter_map(|container| Some((container.image()?.parse().ok()?, digest_of(container))))
-        .collect();
+    let mut images = Vec::new();
+    for container in revision.container_images() {
+        let text = container.image()?;
+        match text.parse() {
+            Ok(image) => images.push((image, container.image_digest().and_then(|digest| digest.parse().ok()))),
+            Err(_) if text.to_ascii_lowercase().contains(".dkr") => return None,
+            Err(_) => {}
+        }
+    }
     Some(PinnedRevision {
         arn: revision.service_revision_arn()?.to_owned(),
         task_definition: revision.task_definition()?.parse().ok()?,

@@ -135,7 +135,8 @@ pub struct Evidence {
     pub uses: Found<Vec<Use>>,
     /// Services that run the image by a digest that they pinned, whatever the tags say now.
     pub pinned: Found<Vec<Use>>,
-    /// The latest time at which Config captured a change of a revision that names the image, if any does.
+    /// The latest time at which Config captured a change of a revision that names the image, or a deployment that ran it ended,
+    /// if there is any.
     pub last_named: Found<Option<Timestamp>>,
     /// Whether every account and region that may pull from the repository would have shown a use.
     pub coverage: Found<Covered>,

@@ -10,12 +10,14 @@
 //! Config's query rate is the scarce resource, so everything that a batch can share is one query:
 //! - *users*: all services, task sets and rules that run a task definition, and all resources of other types that name an
 //!   image of the hub's registries, in one query, as they are needed for every repository alike; the pattern `ACCOUNT.dkr%`
-//!   covers every registry host of the account in every region.
+//!   covers every registry host of the account in every region. The coverage probes come with them: what is seen of an
+//!   account and region counts only if its probe is seen, too.
 //! - *task definitions*: everything that names one of the repositories at hand, three repositories an expression. Exact
 //!   references would not do: in `NAME:TAG@DIGEST` the tag may be one that the image has no more, and nobody knows which
 //!   that were. Nor are they cheaper, as an image has a dozen spellings of a hundred characters and an expression holds two
 //!   or three images. The answer grows with a repository's history, by a page for each hundred revisions, for all images
 //!   of the batch together.
+//! - *everything*: both for all repositories at once, which is cheaper for a sweep.
 
 use std::collections::BTreeSet;
 

@@ -88,18 +88,19 @@ pub struct OtherUser {
 pub struct LiveService {
     /// Its ARN.
     pub service: String,
+    /// The cluster that it was asked for in.
+    pub cluster: String,
     /// What it runs: for each task definition, how many live deployments and task sets do.
     pub task_definitions: BTreeMap<TaskDefinitionArn, usize>,
     /// The ARNs of its current service revisions.
     pub revisions: Vec<String>,
     /// What those have pinned; known only for services that run an image of the repositories at hand by a tag.
     pub pinned: Found<Vec<PinnedRevision>>,
-    /// Its deployment controller is ECS, which alone tells of past deployments.
-    pub deployed_by_ecs: bool,
+    /// Whether ECS tells its past deployments: not those of CodeDeploy, nor those that somebody else makes.
+    pub tells_past_deployments: bool,
     /// When its deployments changed last, as far as ECS tells.
     pub deployed_at: Option<Timestamp>,
-    /// What it ran until a newer deployment took its place within the rollback window, and until when; known only for
-    /// services that run an image of the repositories at hand.
+    /// What it ran until a newer deployment took its place within the rollback window, and until when.
     pub replaced: Found<Vec<(PinnedRevision, Timestamp)>>,
 }
 
@@ -182,8 +183,9 @@ pub struct Usage {
     pub uses: BTreeMap<Digest, Vec<Use>>,
     /// Services that have pinned a digest; or why it is not known what all of them have pinned.
     pub pinned: Result<BTreeMap<Digest, Vec<Use>>, Because>,
-    /// When the latest change of a revision that names the image was captured, or a deployment ended that ran it.
-    pub last_named: BTreeMap<Digest, Timestamp>,
+    /// When the latest change of a revision that names the image was captured, or a deployment ended that ran it; or why it
+    /// is not known of all deployments.
+    pub last_named: Result<BTreeMap<Digest, Timestamp>, Because>,
 }
 
 /// The images of a repository, by what they can be called.
@@ -223,14 +225,6 @@ impl<'a> Named<'a> {
         self.with_parents(meant)
     }
 
-    /// The images that a service revision ran: what it had pinned, or else whatever its reference means.
-    fn run(&self, (image, pinned): &(ImageReference, Option<Digest>)) -> BTreeSet<&Digest> {
-        match pinned {
-            Some(digest) if image.repository() == self.repository => self.with_parents(self.with_digest(digest)),
-            _ => self.meant_by(image),
-        }
-    }
-
     fn with_digest(&self, digest: &Digest) -> BTreeSet<&Digest> {
         let mut meant: BTreeSet<&Digest> = self.digests.get(digest).copied().into_iter().collect();
         // A child that is gone itself still shows that its index was meant.
@@ -265,7 +259,7 @@ pub fn usage(
 ) -> Result<Usage, Because> {
     let runners = known(&landscape.runners)?;
     let other_users = known(&landscape.other_users)?;
-    let mut usage = Usage { uses: BTreeMap::new(), pinned: Ok(BTreeMap::new()), last_named: BTreeMap::new() };
+    let mut usage = Usage { uses: BTreeMap::new(), pinned: Ok(BTreeMap::new()), last_named: Ok(BTreeMap::new()) };
 
     let mut live_deployments: BTreeMap<&TaskDefinitionArn, Use> = BTreeMap::new();
     for place in may_pull {
@@ -290,11 +284,10 @@ pub fn usage(
             {
                 usage.pinned = Err(because);
             }
-            for (revision, until) in known(&service.replaced)? {
-                for digest in revision.images.iter().flat_map(|image| named.run(image)) {
-                    let latest = usage.last_named.entry(digest.clone()).or_insert(*until);
-                    *latest = (*until).max(*latest);
-                }
+            if let Ok(last_named) = &mut usage.last_named
+                && let Err(because) = ran_until(named, service, last_named)
+            {
+                usage.last_named = Err(because);
             }
         }
     }
@@ -303,8 +296,8 @@ pub fn usage(
     for revision in revisions {
         for reference in &revision.images {
             for digest in named.meant_by(reference) {
-                if let Some(captured) = revision.captured_at {
-                    let latest = usage.last_named.entry(digest.clone()).or_insert(captured);
+                if let (Some(captured), Ok(last_named)) = (revision.captured_at, &mut usage.last_named) {
+                    let latest = last_named.entry(digest.clone()).or_insert(captured);
                     *latest = captured.max(*latest);
                 }
                 // One user is enough to keep an image, and there may be thousands.
@@ -426,6 +419,29 @@ fn pinned_by(
                     resource: service.service.clone(),
                     how: format!("this service has pinned the digest {digest} for {image}"),
                 });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Adds until when a service ran images of the repository that it runs no more. What a tag means now does not tell what it
+/// meant then.
+fn ran_until(
+    named: &Named<'_>,
+    service: &LiveService,
+    last_named: &mut BTreeMap<Digest, Timestamp>,
+) -> Result<(), Because> {
+    for (revision, until) in known(&service.replaced)? {
+        for (image, pinned) in revision.images.iter().filter(|(image, _)| image.repository() == named.repository) {
+            let Some(digest) = image.digest().or(pinned.as_ref()) else {
+                let (service, arn) = (&service.service, &revision.arn);
+                let text = format!("{service} does not tell which digest {arn} had pinned for {image}");
+                return Err(Because::new(Gap::PinnedDigests, text));
+            };
+            for digest in named.with_parents(named.with_digest(digest)) {
+                let latest = last_named.entry(digest.clone()).or_insert(*until);
+                *latest = (*until).max(*latest);
             }
         }
     }

@@ -35,13 +35,25 @@ pub enum Standing {
 pub struct Workloads {
     /// The accounts of the properties and the hub.
     pub accounts: BTreeMap<AccountId, Standing>,
+    /// They were found for an earlier check.
+    pub remembered: bool,
     /// The accounts of each part of the organization that a repository policy admits, or why they are not known.
     pub scopes: BTreeMap<OrganizationScope, Result<BTreeMap<AccountId, Standing>, Because>>,
 }
 
-/// The accounts that were found for an aggregator, and when. Lives as long as the function stays warm.
+/// The accounts that were found for an aggregator and these units, and when. Lives as long as the function stays warm.
 #[derive(Debug, Default)]
-pub struct KnownAccounts(BTreeMap<String, (Timestamp, BTreeMap<AccountId, Standing>)>);
+pub struct KnownAccounts(BTreeMap<AggregatorAndUnits, (Timestamp, BTreeMap<AccountId, Standing>)>);
+
+/// The aggregator's name, and the ids of the units.
+type AggregatorAndUnits = (String, Vec<String>);
+
+impl KnownAccounts {
+    /// From now on they are looked up.
+    pub fn forget(&mut self) {
+        self.0.clear();
+    }
+}
 
 impl Workloads {
     /// The accounts as they are now, or were less than [`REMEMBERED`] ago: those of the aggregator, or for an organization
@@ -56,24 +68,24 @@ impl Workloads {
         known: &mut KnownAccounts,
         now: Timestamp,
     ) -> Result<Self, Because> {
-        // An account that came since is outside the workloads, which keeps what it may pull; only not where outsiders are
-        // ignored. One that left since has to be covered a little longer.
+        // An account that came since is outside the workloads, which whoever asks does not believe before it has asked anew;
+        // only not where outsiders are ignored. One that left since has to be covered a little longer.
         let may_remember = settings.outside_pullers == OutsidePullers::Keep;
-        if let Some((at, accounts)) = known.0.get(aggregator.name).filter(|_| may_remember)
+        let units = settings.organization.iter().flat_map(|organization| &organization.organizational_unit_ids);
+        let units: Vec<String> = units.map(|unit| unit.to_string()).collect();
+        let key = (aggregator.name.to_owned(), units.clone());
+        if let Some((at, accounts)) = known.0.get(&key).filter(|_| may_remember)
             && (SignedDuration::ZERO..REMEMBERED).contains(&now.duration_since(*at))
         {
-            return Ok(Self { accounts: accounts.clone(), scopes: BTreeMap::new() });
+            return Ok(Self { accounts: accounts.clone(), remembered: true, scopes: BTreeMap::new() });
         }
         let mut accounts = match &settings.organization {
-            Some(organization) => {
-                let units = organization.organizational_unit_ids.iter().map(|unit| unit.to_string());
-                accounts_below(clients.organizations(), units.collect()).await?
-            }
+            Some(_) => accounts_below(clients.organizations(), units).await?,
             None => aggregated_accounts(aggregator).await?,
         };
         accounts.entry(settings.hub.account.clone()).or_insert(Standing::Active);
-        known.0.insert(aggregator.name.to_owned(), (now, accounts.clone()));
-        Ok(Self { accounts, scopes: BTreeMap::new() })
+        known.0.insert(key, (now, accounts.clone()));
+        Ok(Self { accounts, remembered: false, scopes: BTreeMap::new() })
     }
 
     /// Looks up the accounts of the parts of the organization that `admitted` names.

@@ -168,6 +168,7 @@ fn deciding_over_ten_thousand_rows_takes_no_time_worth_speaking_of() {
         let seen =
             usage(&named, &revisions, &landscape, &BTreeSet::from([place.clone()]), false).expect("nothing is missing");
         let pinned = seen.pinned.as_ref().expect("nothing is missing");
+        let last_named = seen.last_named.as_ref().expect("nothing is missing");
         let deleted = images
             .values()
             .map(|image| Evidence {
@@ -179,7 +180,7 @@ fn deciding_over_ten_thousand_rows_takes_no_time_worth_speaking_of() {
                 newer_images: Found::Known(9),
                 uses: Found::Known(seen.uses.get(&image.digest).cloned().unwrap_or_default()),
                 pinned: Found::Known(pinned.get(&image.digest).cloned().unwrap_or_default()),
-                last_named: Found::Known(seen.last_named.get(&image.digest).copied()),
+                last_named: Found::Known(last_named.get(&image.digest).copied()),
                 coverage: Found::Known(Covered { pairs: 1 }),
                 last_change: Timestamp::UNIX_EPOCH,
                 candidacy: Candidacy { named: true, orphaned_at: None },

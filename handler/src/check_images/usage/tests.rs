@@ -99,10 +99,11 @@ fn service_with(deployments: usize, pinned: Found<Vec<PinnedRevision>>) -> LiveS
     let task_definitions = [(arn(1), deployments)].into();
     LiveService {
         service: SERVICE_ARN.into(),
+        cluster: "default".into(),
         task_definitions,
         revisions: vec!["r".into()],
         pinned,
-        deployed_by_ecs: true,
+        tells_past_deployments: true,
         deployed_at: None,
         replaced: Found::Known(vec![]),
     }
@@ -138,7 +139,7 @@ fn an_inactive_revision_is_a_use_only_while_something_runs_it() {
     let revisions = [revision(1, RevisionStatus::Inactive, ":v1")];
     let unused = seen(&revisions, &quiet()).unwrap();
     assert_eq!(used(&unused), Vec::<u64>::new());
-    assert_eq!(unused.last_named.get(&digest(1)), Some(&Timestamp::from_second(1).unwrap()));
+    assert_eq!(unused.last_named.unwrap().get(&digest(1)), Some(&Timestamp::from_second(1).unwrap()));
 
     for resource_type in ["AWS::ECS::Service", "AWS::ECS::TaskSet", "AWS::Events::Rule"] {
         let landscape =
@@ -231,9 +232,9 @@ fn what_a_service_ran_counts_from_the_end_of_its_deployment() {
     let ran = |image, digest| PinnedRevision { images: vec![(image, digest)], ..pin(None) };
     for (revision, expected) in [
         // Whatever the tag means now.
-        (ran(reference(":v1"), Some(digest(4))), digest(4)),
-        (ran(reference(":v1"), None), digest(1)),
-        (ran(reference(&format!("@{}", digest(4))), None), digest(4)),
+        (ran(reference(":v1"), Some(digest(4))), Some(digest(4))),
+        (ran(reference(&format!("@{}", digest(4))), None), Some(digest(4))),
+        (ran(reference(":v1"), None), None),
     ] {
         let service = LiveService {
             task_definitions: BTreeMap::new(),
@@ -242,9 +243,27 @@ fn what_a_service_ran_counts_from_the_end_of_its_deployment() {
         };
         let landscape = Landscape { live: [(place(), Found::Known(vec![service]))].into(), ..quiet() };
         let usage = seen(&[], &landscape).unwrap();
-        assert_eq!(usage.last_named, [(expected, until)].into());
+        match expected {
+            Some(expected) => assert_eq!(usage.last_named.unwrap(), [(expected, until)].into()),
+            None => assert_eq!(usage.last_named.unwrap_err().gap, Gap::PinnedDigests),
+        }
         assert!(usage.uses.is_empty() && usage.pinned.unwrap().is_empty(), "it runs no more");
     }
+}
+
+#[test]
+fn what_a_service_ran_before_that_is_not_known_leaves_its_uses_known() {
+    let throttled = Because::new(Gap::Deployments, "throttled");
+    let service =
+        LiveService { replaced: Found::Missing(throttled), ..service(Found::Known(vec![pin(Some(digest(4)))])) };
+    let landscape = Landscape {
+        live: [(place(), Found::Known(vec![service]))].into(),
+        revisions_run: BTreeMap::from([(arn(1), Ok(RevisionImages::Named(vec![reference(":v1")])))]),
+        ..quiet()
+    };
+    let usage = seen(&[], &landscape).unwrap();
+    assert_eq!(usage.last_named.as_ref().unwrap_err().gap, Gap::Deployments);
+    assert_eq!(used(&usage), [1, 4]);
 }
 
 #[test]
