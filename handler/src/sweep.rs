@@ -35,8 +35,9 @@
 //! once for each invocation.
 //!
 //! # Assumptions
-//! The images of one repository, and what names them, fit into memory; so does everything that runs task definitions, which
-//! can be listed in some minutes.
+//! The images of one repository, and what names them, fit into memory and are looked at in some minutes; so does everything
+//! that runs task definitions. A repository for which that does not hold keeps those after it from being swept, each time,
+//! which is told as unfinished with the last repository before it.
 //!
 //! # Permissions
 //! The function's role, in the hub:
