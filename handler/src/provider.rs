@@ -363,7 +363,8 @@ impl Provider {
             run.is_at("the schedules of former requests");
             for id in &run.physical_ids {
                 let scheduler = self.clients.scheduler();
-                let cancel = || resume::cancel_others(scheduler, &self.environment, id, &request.request_id);
+                let (environment, payload) = (&self.environment, &resume.request);
+                let cancel = || resume::cancel_former(scheduler, environment, id, payload, &request.request_id);
                 self.patiently(run, cancel).await.map_err(failure)?;
             }
         }
