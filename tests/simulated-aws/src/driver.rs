@@ -114,6 +114,14 @@ impl SimulatedAws {
         self.sdk_config_with(principal, region, None, Connector::new(self.clone()))
     }
 
+    /// Forgets the code of all functions, which mostly holds SDK clients of this very world: without that, neither is ever
+    /// freed.
+    pub fn shut_down(&self) {
+        // What the code holds may want the world when it is dropped.
+        let functions = self.world().take_functions();
+        drop(functions);
+    }
+
     fn sdk_config_with(
         &self,
         principal: Principal,

@@ -210,6 +210,11 @@ impl World {
         Some(due)
     }
 
+    /// The code of all functions, which there is no more.
+    pub(crate) fn take_functions(&mut self) -> BTreeMap<String, Function> {
+        std::mem::take(&mut self.functions)
+    }
+
     /// Registers code under the `Handler` property of functions that run it.
     pub fn register_function(&mut self, handler: impl Into<String>, code: Function) {
         self.functions.insert(handler.into(), code);

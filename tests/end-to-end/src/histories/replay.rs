@@ -177,7 +177,9 @@ impl Replay {
         }
         self.mend();
         self.until(self.organization.aws.now() + SETTLING);
-        self.oracle.end(&mut self.organization.aws.world())
+        let violations = self.oracle.end(&mut self.organization.aws.world());
+        self.organization.aws.shut_down();
+        violations
     }
 
     fn until(&mut self, end: jiff::Timestamp) {
