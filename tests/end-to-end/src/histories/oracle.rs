@@ -620,10 +620,19 @@ impl Oracle {
         }
     }
 
+    /// The messages in each queue.
+    pub(super) fn messages(&self, world: &mut World) -> BTreeMap<String, Vec<String>> {
+        let queues = world.queue_names(&self.hub, &self.home);
+        let in_queue = |queue: String| (queue.clone(), world.messages_in(&self.hub, &self.home, &queue));
+        queues.into_iter().map(in_queue).collect()
+    }
+
     /// The verdict, after everything has settled.
-    pub(super) fn end(mut self, world: &mut World) -> Vec<String> {
-        for queue in world.queue_names(&self.hub, &self.home) {
-            let messages = world.messages_in(&self.hub, &self.home, &queue);
+    ///
+    /// `waiting` are the messages that there were so long before that whoever handles them has done so.
+    pub(super) fn end(mut self, world: &mut World, waiting: &BTreeMap<String, Vec<String>>) -> Vec<String> {
+        for (queue, mut messages) in self.messages(world) {
+            messages.retain(|message| waiting.get(&queue).is_some_and(|before| before.contains(message)));
             if messages.is_empty() {
                 continue;
             }

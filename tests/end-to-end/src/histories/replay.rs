@@ -31,6 +31,9 @@ const STEP: SignedDuration = SignedDuration::from_mins(30);
 /// recorded pulls, a sweep that finds it, and another for what it held.
 const SETTLING: SignedDuration = SignedDuration::from_hours(24 + 24 + 24 + 25);
 
+/// Within so long a message is handled, if nothing fails: batches are waited for, and retries.
+const HANDLED: SignedDuration = SignedDuration::from_mins(45);
+
 /// What goes wrong on the wire now.
 #[derive(Debug)]
 struct Wire {
@@ -177,7 +180,9 @@ impl Replay {
         }
         self.mend();
         self.until(self.organization.aws.now() + SETTLING);
-        let violations = self.oracle.end(&mut self.organization.aws.world());
+        let waiting = self.oracle.messages(&mut self.organization.aws.world());
+        self.until(self.organization.aws.now() + HANDLED);
+        let violations = self.oracle.end(&mut self.organization.aws.world(), &waiting);
         self.organization.aws.shut_down();
         violations
     }
