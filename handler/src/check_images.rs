@@ -451,8 +451,9 @@ impl CheckImages {
             deployments::images_of(clients, names, aggregator, hub, run.iter().collect(), &mut known.revisions).await;
         let at_hand: BTreeSet<&Repository> = repositories.keys().copied().collect();
         let windows = repositories.values().filter_map(|facts| window(settings, facts));
-        let since = self.clock.now() - windows.max().unwrap_or_else(|| settings.rollback_window());
-        let wanted = Wanted { images: &revisions_run, repositories: &at_hand, since, known: &known.replacements };
+        let now = self.clock.now();
+        let since = now - windows.max().unwrap_or_else(|| settings.rollback_window());
+        let wanted = Wanted { images: &revisions_run, repositories: &at_hand, since, now, known: &known.replacements };
         let asked = live.into_iter().map(async |(place, mut services)| {
             let mut learned = Vec::new();
             if let Ok(services) = &mut services {
@@ -509,15 +510,12 @@ impl CheckImages {
                 self.heed_events(settings, repository, participation, deletions, checks, &mut postponed).await;
             let ecr = self.clients.ecr(&repository.registry.region);
             let look = Look { opt_in: &settings.opt_in_tag, participation, indexes: &indexes };
-            let deleted = match settings.action {
-                Action::Delete => {
-                    let (deletions, orphans) = self.prepare(settings, repository, deletions, &mut postponed).await;
-                    let deleted = deletion::delete(&ecr, repository, &look, deletions).await;
-                    self.settle(settings, orphans, &deleted).await;
-                    deleted
-                }
-                Action::Archive => deletion::archive(&ecr, repository, &look, deletions).await,
+            let (deletions, orphans) = match settings.action {
+                Action::Delete => self.prepare(settings, repository, deletions, &mut postponed).await,
+                Action::Archive => (deletions, Vec::new()),
             };
+            let deleted = deletion::carry_out(&ecr, repository, &look, settings.action, deletions).await;
+            self.settle(settings, orphans, &deleted).await;
             for (digest, deleted) in deleted {
                 let tags = tags.get(&digest).cloned().unwrap_or_default();
                 match deleted {

@@ -33,6 +33,7 @@ use super::verdict::Deletion;
 use crate::image::{Digest, Tag};
 use crate::opt_in::OptInTag;
 use crate::repository::Repository;
+use crate::settings::Action;
 
 /// `BatchDeleteImage` takes at most this many ids.
 const BATCH: usize = 100;
@@ -78,21 +79,24 @@ pub struct Look<'a> {
     pub indexes: &'a BTreeSet<Digest>,
 }
 
-/// Deletes `images`, all of one repository, if it is as it was at `look`.
-pub async fn delete(
+/// Deletes or archives those of `images`, all of one repository, that are as they were at `look`.
+pub async fn carry_out(
     ecr: &Client,
     repository: &Repository,
     look: &Look<'_>,
+    action: Action,
     images: Vec<Deletion>,
 ) -> BTreeMap<Digest, Deleted> {
     if images.is_empty() {
         return BTreeMap::new();
     }
-    let all = |outcome: Deleted| images.iter().map(|image| (image.image().digest.clone(), outcome.clone())).collect();
     // Even where tags cannot move, one may have been deleted and pushed again since the look.
     let seen = match Seen::again(ecr, repository, look).await {
         Ok(seen) => seen,
-        Err(why) => return all(Deleted::Changed(why)),
+        Err(why) => {
+            let digests = images.iter().map(|image| image.image().digest.clone());
+            return digests.map(|digest| (digest, Deleted::Changed(why.clone()))).collect();
+        }
     };
     let mut outcomes = BTreeMap::new();
     let mut agreed = images;
@@ -102,10 +106,20 @@ pub async fn delete(
         outcomes.extend(outcome.map(|outcome| (image.image().digest.clone(), outcome)));
         agreed
     });
+    outcomes.extend(match action {
+        Action::Delete => delete(ecr, repository, &agreed).await,
+        Action::Archive => archive(ecr, repository, &agreed).await,
+    });
+    outcomes
+}
+
+/// Deletes images, and then what hung on those that are gone.
+async fn delete(ecr: &Client, repository: &Repository, agreed: &[Deletion]) -> BTreeMap<Digest, Deleted> {
+    let mut outcomes = BTreeMap::new();
     let ids =
         agreed.iter().map(|image| (image.image().digest.clone(), ids_of(image.image(), image.mutability()))).collect();
     let mut first = send(ecr, repository, ids).await;
-    confirm(ecr, repository, &agreed, &mut first).await;
+    confirm(ecr, repository, agreed, &mut first).await;
     // What hung on the images that are gone now. Where it fails, it is checked later.
     let rest: BTreeMap<&Digest, Vec<&ImageFacts>> = agreed
         .iter()
@@ -114,7 +128,7 @@ pub async fn delete(
         .collect();
     let ids = rest.values().flatten().map(|image| (image.digest.clone(), ids_of(image, Mutability::Movable))).collect();
     let second = send(ecr, repository, ids).await;
-    for image in &agreed {
+    for image in agreed {
         let digest = &image.image().digest;
         let outcome = match first.remove(digest) {
             Some(Sent::Gone) => {
@@ -190,29 +204,11 @@ fn difference(before: &ImageFacts, now: &ImageFacts) -> Option<&'static str> {
     }
 }
 
-/// Archives `images`, all of one repository, if it is as it was at `look`: each alone, as what hangs on it is needed again
-/// once it is restored.
-pub async fn archive(
-    ecr: &Client,
-    repository: &Repository,
-    look: &Look<'_>,
-    images: Vec<Deletion>,
-) -> BTreeMap<Digest, Deleted> {
-    if images.is_empty() {
-        return BTreeMap::new();
-    }
-    let all = |outcome: Deleted| images.iter().map(|image| (image.image().digest.clone(), outcome.clone())).collect();
-    let seen = match Seen::again(ecr, repository, look).await {
-        Ok(seen) => seen,
-        Err(why) => return all(Deleted::Changed(why)),
-    };
+/// Archives images, each alone: what hangs on it is needed again once it is restored.
+async fn archive(ecr: &Client, repository: &Repository, agreed: &[Deletion]) -> BTreeMap<Digest, Deleted> {
     let mut outcomes = BTreeMap::new();
-    for image in &images {
-        let outcome = match seen.changed(image) {
-            Some(outcome) => outcome,
-            None => archive_one(ecr, repository, image.image()).await,
-        };
-        outcomes.insert(image.image().digest.clone(), outcome);
+    for image in agreed.iter().map(Deletion::image) {
+        outcomes.insert(image.digest.clone(), archive_one(ecr, repository, image).await);
     }
     outcomes
 }

@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_ecs::error::ProvideErrorMetadata as _;
 use aws_sdk_ecs::primitives::DateTime;
-use aws_sdk_ecs::types::{CreatedAt, DeploymentControllerType, Service, ServiceRevision};
+use aws_sdk_ecs::types::{CreatedAt, DeploymentControllerType, Service, ServiceDeployment, ServiceRevision};
 use futures::StreamExt as _;
 use jiff::{SignedDuration, Timestamp};
 
@@ -207,6 +207,7 @@ fn live_service(service: &Service, cluster: &str) -> Result<Option<LiveService>,
         tells_past_deployments: service.deployment_controller().is_none_or(|controller| {
             !matches!(controller.r#type(), DeploymentControllerType::CodeDeploy | DeploymentControllerType::External)
         }),
+        began_at: service.deployments().iter().filter_map(|deployment| timestamp(deployment.created_at()?)).max(),
         deployed_at: service
             .deployments()
             .iter()
@@ -274,7 +275,9 @@ pub async fn images_of(
     let mut unknown = Vec::new();
     for arn in arns {
         match known.0.get(arn) {
-            Some(named) => drop(images.insert(arn.clone(), Ok(RevisionImages::Named(named.clone())))),
+            Some(named) => {
+                images.insert(arn.clone(), Ok(RevisionImages::Named(named.clone())));
+            }
             None => unknown.push(arn),
         }
     }
@@ -355,6 +358,8 @@ pub struct Wanted<'a> {
     pub repositories: &'a BTreeSet<&'a Repository>,
     /// What was replaced since then.
     pub since: Timestamp,
+    /// It is so late.
+    pub now: Timestamp,
     /// What was asked before.
     pub known: &'a KnownReplacements,
 }
@@ -365,7 +370,7 @@ pub async fn ask_for_service_revisions(
     names: &Names,
     (account, region): &Place,
     services: &mut [LiveService],
-    Wanted { images, repositories, since, known }: Wanted<'_>,
+    Wanted { images, repositories, since, now, known }: Wanted<'_>,
 ) -> Vec<(ServiceKey, Replacements)> {
     let by_tag = |service: &LiveService| {
         let named = |image: &ImageReference| image.digest().is_none() && repositories.contains(image.repository());
@@ -395,10 +400,13 @@ pub async fn ask_for_service_revisions(
             arns.extend(service.revisions.iter().cloned());
         }
         let asks = recently(service) && known.of(service, since).is_none();
-        open.push(asks.then(|| service_key(service)));
+        open.push(asks.then(|| (service_key(service), service.began_at)));
     }
     let ecs = &ecs;
-    let asked = open.into_iter().map(async |service| Some(replaced_since(ecs, &service?, since).await));
+    let asked = open.into_iter().map(async |service| {
+        let (service, began_at) = service?;
+        Some(replaced_since(ecs, &service, began_at, since, now).await)
+    });
     let asked: Vec<Option<Result<Ended, Because>>> = futures::stream::iter(asked).buffered(PARALLEL).collect().await;
     arns.extend(asked.iter().flatten().flatten().flat_map(|ended| ended.revisions.keys()).cloned());
     let described = describe_revisions(ecs, &subject, account, &arns).await;
@@ -447,11 +455,14 @@ struct Ended {
 /// deployments").
 const LONGEST_ROLLOUT: SignedDuration = SignedDuration::from_hours(14 * 24);
 
-/// The service revisions that deployments of `service` which ended since `since`, or did not end yet, were from or to.
+/// The service revisions that deployments of `service` which ended since `since`, or did not end yet, were from or to. The
+/// latest of them began at `began_at`.
 async fn replaced_since(
     ecs: &aws_sdk_ecs::Client,
     (cluster, service): &ServiceKey,
+    began_at: Option<Timestamp>,
     since: Timestamp,
+    now: Timestamp,
 ) -> Result<Ended, Because> {
     let begun_after = CreatedAt::builder().after(DateTime::from_secs((since - LONGEST_ROLLOUT).as_second())).build();
     let mut ended = Vec::new();
@@ -480,6 +491,11 @@ async fn replaced_since(
             break;
         }
     }
+    // One that began since then cannot have ended before, so that it is among them.
+    if ended.is_empty() && began_at.is_some_and(|at| at >= since) {
+        let text = format!("ecs:ListServiceDeployments does not tell the latest deployment of {service}");
+        return Err(Because::new(Gap::Deployments, text));
+    }
     let (mut revisions, mut all_ended) = (BTreeMap::new(), true);
     for twenty in ended.chunks(20) {
         let answer = ecs
@@ -493,18 +509,27 @@ async fn replaced_since(
             return Err(Because::new(Gap::Deployments, text));
         }
         for deployment in answer.service_deployments() {
-            // One that goes on shows among the live ones as well.
-            let finished = deployment.finished_at().and_then(timestamp);
-            all_ended &= finished.is_some();
-            let until = finished.unwrap_or(since);
-            let parts = deployment.source_service_revisions().iter().chain(deployment.target_service_revision());
-            for arn in parts.filter_map(|revision| revision.arn()) {
+            let ended_at = deployment.finished_at().or(deployment.stopped_at()).and_then(timestamp);
+            all_ended &= ended_at.is_some();
+            let until = ended_at.unwrap_or(now);
+            for arn in parts(deployment).ok_or_else(|| {
+                Because::new(
+                    Gap::Deployments,
+                    format!("a service revision in a deployment of {service} cannot be read"),
+                )
+            })? {
                 let latest = revisions.entry(arn.to_owned()).or_insert(until);
                 *latest = until.max(*latest);
             }
         }
     }
     Ok(Ended { revisions, all_ended })
+}
+
+/// The service revisions that a deployment was from and to, if all of them can be read.
+fn parts(deployment: &ServiceDeployment) -> Option<Vec<&str>> {
+    let target = deployment.target_service_revision()?;
+    deployment.source_service_revisions().iter().chain([target]).map(|revision| revision.arn()).collect()
 }
 
 fn timestamp(at: &DateTime) -> Option<Timestamp> {
@@ -551,4 +576,25 @@ fn pinned_revision(revision: &ServiceRevision) -> Option<PinnedRevision> {
         task_definition: revision.task_definition()?.parse().ok()?,
         images,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_ecs::types::ServiceRevisionSummary;
+
+    use super::*;
+
+    fn revision(arn: Option<&str>) -> ServiceRevisionSummary {
+        ServiceRevisionSummary::builder().set_arn(arn.map(str::to_owned)).build()
+    }
+
+    #[test]
+    fn a_deployment_that_lacks_a_revision_cannot_be_read() {
+        let target = ServiceDeployment::builder().target_service_revision(revision(Some("new")));
+        assert_eq!(parts(&target.clone().build()), Some(vec!["new"]), "the first of a service has no source");
+        let with_source = |arn| target.clone().source_service_revisions(revision(arn)).build();
+        assert_eq!(parts(&with_source(Some("old"))), Some(vec!["old", "new"]));
+        assert_eq!(parts(&with_source(None)), None);
+        assert_eq!(parts(&ServiceDeployment::builder().build()), None);
+    }
 }

@@ -98,6 +98,8 @@ pub struct LiveService {
     pub pinned: Found<Vec<PinnedRevision>>,
     /// Whether ECS tells its past deployments: not those of CodeDeploy, nor those that somebody else makes.
     pub tells_past_deployments: bool,
+    /// When its latest deployment began, as far as ECS tells.
+    pub began_at: Option<Timestamp>,
     /// When its deployments changed last, as far as ECS tells.
     pub deployed_at: Option<Timestamp>,
     /// What it ran until a newer deployment took its place within the rollback window, and until when.

@@ -300,8 +300,8 @@ impl<'a> Complete<'a> {
 }
 
 /// When an image may be deleted at the earliest, and what that follows from: the latest of the pushes and recorded pulls of
-/// `images` (itself, its children and what is attached to it), of what is known of task definitions that name it, and of the push of
-/// `never_deployed`, if it is one that none ever named.
+/// `images` (itself, its children and what is attached to it), of what is known of task definitions that name it and of
+/// deployments that ran it, and of the push of `never_deployed`, if it is one that none ever named.
 fn earliest<'a>(
     images: impl Iterator<Item = &'a ImageFacts>,
     never_deployed: Option<&ImageFacts>,

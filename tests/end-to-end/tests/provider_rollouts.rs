@@ -36,6 +36,12 @@ fn inputs(organization: &Organization, operation: &str) -> Vec<Value> {
     world.calls().iter().filter(|call| call.operation == operation).map(|call| call.input.clone()).collect()
 }
 
+/// Asserts that no schedule resumes the provider any more.
+fn assert_nobody_looks_after_it(organization: &Organization) {
+    let resumptions = organization.inventory().into_iter().filter(|item| item.name.contains("/resume-"));
+    assert_eq!(resumptions.collect::<Vec<_>>(), [] as [Item; 0], "nobody looks after it any more");
+}
+
 #[test]
 fn a_rollout_that_is_done_says_so() {
     let organization = hub();
@@ -59,8 +65,7 @@ fn a_rollout_that_outlasts_cloudformation_is_pending_and_goes_on_to_its_end() {
     assert_eq!(stack.output("RolloutPending"), "true");
     organization.hours(8);
     assert_eq!(instances(&organization), current(&[HUB, BOTH[0]], &REGIONS), "the second was begun too");
-    let resumptions = organization.inventory().into_iter().filter(|item| item.name.contains("/resume-"));
-    assert_eq!(resumptions.collect::<Vec<_>>(), [] as [Item; 0], "nobody looks after it any more");
+    assert_nobody_looks_after_it(&organization);
     pause(&organization, 0);
     let same = {
         let mut properties = accounts(&BOTH[..1], &REGIONS);
@@ -202,8 +207,7 @@ fn a_request_that_arrives_while_a_look_at_a_rollout_is_under_way_prevails() {
             assert_eq!(instances(&organization), current(&[HUB, BOTH[0]], &REGIONS[..1]));
             assert!(settings(&organization).contains(r#""dryRun":true"#), "{}", settings(&organization));
         }
-        let resumptions = organization.inventory().into_iter().filter(|item| item.name.contains("/resume-"));
-        assert_eq!(resumptions.collect::<Vec<_>>(), [] as [Item; 0], "nobody looks after it any more");
+        assert_nobody_looks_after_it(&organization);
     }
 }
 

@@ -13,7 +13,7 @@ use end_to_end::{Installation, Mutability, Organization, Outcome, Outcomes, Push
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use simulated_aws::config::{Item, items, record};
-use simulated_aws::{AccountId, Behaviours, Fault, Region, ServiceError};
+use simulated_aws::{AccountId, Behaviours, Fault, Principal, Region, ServiceError};
 
 /// An organization with EcrCleanup installed.
 struct Stage {
@@ -576,9 +576,9 @@ fn the_digest_that_a_service_has_pinned_is_kept_after_its_tag_moved() {
     scene.end();
 }
 
-#[test]
-fn the_digest_that_a_service_ran_stays_for_a_window_after_another_deployment_took_its_place() {
-    let scene = Scene::new(Mutability::Mutable);
+/// An image whose check is due in an hour, and whose tag a service moves away from with a deployment that no task definition
+/// event tells of.
+fn replaced_by_a_deployment(scene: &Scene) -> Pushed {
     let (old, web) = scene.old_image();
     let service = scene.name("web");
     scene.organization.tag(&old, "build-41");
@@ -588,15 +588,39 @@ fn the_digest_that_a_service_ran_stays_for_a_window_after_another_deployment_too
     scene.organization.hours(72);
     scene.deregister(&other);
     scene.organization.hours(23);
-    // No task definition changes: the same one names what the tag means now.
+    // The same task definition names what the tag means now.
     scene.organization.push_again(&scene.repository, "v1", "other contents");
     let input = json!({"cluster": "default", "service": service, "forceNewDeployment": true});
     scene.organization.call(&scene.team, &scene.region, "ecs", "UpdateService", input);
+    old
+}
+
+#[test]
+fn the_digest_that_a_service_ran_stays_for_a_window_after_another_deployment_took_its_place() {
+    let scene = Scene::new(Mutability::Mutable);
+    let old = replaced_by_a_deployment(&scene);
     scene.organization.hours(2);
     scene.assert_postponed(&old, "too-early", "the end of a deployment that ran it");
     scene.organization.hours(21);
     assert!(scene.organization.has(&old), "23 hours after it ran last");
     scene.organization.hours(3);
+    scene.assert_deleted(&old);
+    scene.end();
+}
+
+#[test]
+fn the_check_is_postponed_while_a_deployment_of_a_service_is_not_told() {
+    let scene = Scene::new(Mutability::Mutable);
+    let old = replaced_by_a_deployment(&scene);
+    scene.organization.aws.world().add_fault_plan(|call| {
+        let is_check = matches!(&call.principal, Principal::Role { role, .. } if role.starts_with("ecr-cleanup"));
+        let hide = |answer: &mut Value| answer["serviceDeployments"] = json!([]);
+        (is_check && call.operation == "ListServiceDeployments").then(|| Fault::Alter(Box::new(hide)))
+    });
+    scene.organization.hours(2);
+    scene.assert_postponed(&old, "deployments-unknown", &scene.name("web"));
+    scene.organization.aws.world().clear_fault_plans();
+    scene.organization.hours(26);
     scene.assert_deleted(&old);
     scene.end();
 }
@@ -674,6 +698,7 @@ fn scenes() -> Vec<(&'static str, fn())> {
         every_tag_of_an_unused_image_goes_where_tags_cannot_move,
         the_digest_that_a_service_has_pinned_is_kept_after_its_tag_moved,
         the_digest_that_a_service_ran_stays_for_a_window_after_another_deployment_took_its_place,
+        the_check_is_postponed_while_a_deployment_of_a_service_is_not_told,
         nothing_is_deleted_where_tags_can_move_while_a_service_that_cannot_be_asked_names_the_repository,
         an_unused_image_is_deleted_where_tags_can_move_and_no_service_names_the_repository,
         an_account_that_does_not_record_postpones_every_image_that_it_may_pull,

@@ -104,6 +104,7 @@ fn service_with(deployments: usize, pinned: Found<Vec<PinnedRevision>>) -> LiveS
         revisions: vec!["r".into()],
         pinned,
         tells_past_deployments: true,
+        began_at: None,
         deployed_at: None,
         replaced: Found::Known(vec![]),
     }
